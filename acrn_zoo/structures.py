@@ -1,0 +1,87 @@
+"""The two records that travel between rooms: the annotated moment, and what was found there."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acrn_zoo.boxes import invalid_boxes
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """One moment of one video.
+
+    Args:
+        video_id: name of the video, as annotation files call it (the file name without its ending).
+        timestamp: seconds from the first frame of the video.
+    """
+
+    video_id: str
+    timestamp: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.timestamp):
+            raise ValueError(f"timestamp of keyframe in {self.video_id!r} is {self.timestamp}, not a finite number")
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The people of one keyframe and what each of them does. All tensors are on the CPU.
+
+    Args:
+        keyframe: the moment.
+        frame_size: height and width of the video's frames in pixels.
+        boxes: ``[R, 4]`` float32, xyxy in pixels of the video's frames (not of the resized clip).
+        person_scores: ``[R]`` float32, how sure the person detector was, 0 to 1.
+        scores: ``[R, K]`` float32, the score of every action, 0 to 1 (sigmoid of the logits).
+        categories: the names of the K actions; column ``k`` is the action with id ``k + 1``.
+
+    Raises:
+        ValueError: if shapes disagree, a box is not finite or inverted, or a score lies outside 0 to 1.
+    """
+
+    keyframe: Keyframe
+    frame_size: tuple[int, int]
+    boxes: Tensor
+    person_scores: Tensor
+    scores: Tensor
+    categories: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        num_actors = len(self.boxes)
+        expected = {
+            "boxes": (num_actors, 4),
+            "person_scores": (num_actors,),
+            "scores": (num_actors, len(self.categories)),
+        }
+        for name, shape in expected.items():
+            if tuple(getattr(self, name).shape) != shape:
+                raise ValueError(f"Detections.{name} has shape {tuple(getattr(self, name).shape)}, expected {shape}")
+        if bad := invalid_boxes(self.boxes):
+            raise ValueError(f"Detections.boxes[{bad[0]}] is {self.boxes[bad[0]].tolist()}, expected x1 < x2, y1 < y2")
+        for name in ("person_scores", "scores"):
+            values = getattr(self, name)
+            if not bool(((values >= 0) & (values <= 1)).all()):
+                raise ValueError(f"Detections.{name} must lie in 0 to 1")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def top(self, number: int = 5, threshold: float = 0.0) -> list[list[tuple[int, float]]]:
+        """The best actions of each actor, best first.
+
+        Args:
+            number: at most so many an actor.
+            threshold: only actions whose score is above it.
+
+        Returns:
+            One list an actor, of ``(column, score)``; equal scores in the order of their columns.
+        """
+        best = []
+        for row in self.scores:
+            values, columns = torch.sort(row, descending=True, stable=True)
+            pairs = zip(columns[:number].tolist(), values[:number].tolist(), strict=True)
+            best.append([(column, score) for column, score in pairs if score > threshold])
+        return best

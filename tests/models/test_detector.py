@@ -1,0 +1,185 @@
+"""One battery for every model: sizes, dtypes, layouts, numbers of actors, compilation."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from acrn_zoo.models import ActionDetector
+from acrn_zoo.zoo import Relation, SlowFastArchitecture, create_slowfast_detector
+
+
+def small_detector(relation: Relation = "acrn") -> ActionDetector:
+    torch.manual_seed(0)
+    # Untrained BatchNorm leaves a fresh network's features so alike that mistakes would not show.
+    model = create_slowfast_detector(
+        SlowFastArchitecture(relation=relation, depth=18, width=8, num_classes=5)
+    )
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
+    torch.nn.init.normal_(model.head.classifier.weight)
+    return model.eval()
+
+
+def some_boxes(number: int, size: int = 64) -> Tensor:
+    corner = torch.rand(number, 2) * size / 2
+    return torch.cat([corner, corner + 1 + torch.rand(number, 2) * size / 2], dim=1)
+
+
+@pytest.fixture(params=["acrn", "actor_only"])
+def detector(request: pytest.FixtureRequest) -> ActionDetector:
+    return small_detector(request.param)
+
+
+@pytest.mark.parametrize("length", [8, 9, 30, 32, 33, 64])
+@pytest.mark.parametrize("size", [(64, 64), (65, 97), (33, 31), (1, 1)], ids=str)
+def test_any_length_and_size(detector: ActionDetector, length: int, size: tuple[int, int]) -> None:
+    logits = detector(torch.randn(1, 3, length, *size), [some_boxes(2, 30)])
+    assert logits.shape == (2, 5)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("depth", "alpha", "message"), [(50, 4, "8x8"), (101, 4, "8x8"), (50, 8, "4x16"), (101, 8, "4x16")]
+)
+def test_other_depths_and_rates(depth: int, alpha: int, message: str) -> None:
+    model = create_slowfast_detector(SlowFastArchitecture(depth=depth, alpha=alpha, width=8)).eval()
+    slow_frames: list[int] = []
+    model.backbone.blocks[0].multipathway_blocks[0].register_forward_hook(
+        lambda _module, _inputs, output: slow_frames.append(output.shape[2])
+    )
+    assert model(torch.randn(1, 3, 32, 32, 32), [some_boxes(1, 32)]).shape == (1, 80)
+    assert f"{slow_frames[0]}x{32 * 2 // slow_frames[0]}" == message
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("counts", [(2, 0, 3), (0, 0, 0), (0, 1, 0)], ids=str)
+def test_uneven_numbers_of_actors(
+    detector: ActionDetector, counts: tuple[int, ...], is_training: bool
+) -> None:
+    detector.train(is_training)
+    logits = detector(torch.randn(3, 3, 8, 32, 32), [some_boxes(count, 32) for count in counts])
+    assert logits.shape == (sum(counts), 5)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in detector.parameters())
+    assert all(buffer.isfinite().all() for buffer in detector.buffers())
+
+
+def test_actors_are_independent_of_order_and_of_other_clips(detector: ActionDetector) -> None:
+    clips, first, second = torch.randn(2, 3, 8, 64, 64), some_boxes(3), some_boxes(2)
+    logits = detector(clips, [first, second])
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(detector(clips, [first[order], second])[:3], logits[order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(detector(clips[1:], [second]), logits[3:], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(detector(clips[:1], [second]), logits[3:], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(-20.0, -10.0, 30.0, 90.0), (10.0, 10.0, 10.4, 10.3), (63.0, 0.0, 64.0, 64.0), (-50.0, -50.0, 200.0, 200.0)],
+    ids=["over the border", "less than a pixel", "last column", "larger than the clip"],
+)
+def test_odd_boxes(detector: ActionDetector, box: tuple[float, ...]) -> None:
+    assert detector(torch.randn(1, 3, 8, 64, 64), [torch.tensor([box])]).isfinite().all()
+
+
+def test_inputs_are_not_written_to(detector: ActionDetector) -> None:
+    clips, boxes = torch.randn(2, 3, 8, 32, 32), [some_boxes(2, 32), some_boxes(1, 32)]
+    before, boxes_before = clips.clone(), [rows.clone() for rows in boxes]
+    detector.train()(clips, boxes)
+    assert torch.equal(clips, before)
+    assert len(boxes) == 2
+    assert all(torch.equal(rows, old) for rows, old in zip(boxes, boxes_before, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-4), (torch.bfloat16, 0.15), (torch.float16, 0.02)], ids=str
+)
+def test_dtypes(detector: ActionDetector, dtype: torch.dtype, tolerance: float) -> None:
+    clips, boxes = torch.randn(1, 3, 8, 64, 64), [some_boxes(3)]
+    expected = detector(clips, boxes)
+    logits = copy.deepcopy(detector).to(dtype)(clips.to(dtype), boxes)
+    assert logits.dtype == dtype
+    assert (logits.float() - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+def test_boxes_keep_their_precision_in_half_precision(detector: ActionDetector) -> None:
+    """At x = 1001.5 a bfloat16 box would be rounded by up to 4 pixels."""
+    half = copy.deepcopy(detector).bfloat16()
+    clips = torch.randn(1, 3, 8, 32, 1024).bfloat16()
+    box = torch.tensor([[1001.5, 3.0, 1009.5, 30.0]])
+    assert not torch.equal(half(clips, [box]), half(clips, [box.bfloat16().float()]))
+
+
+def test_autocast(detector: ActionDetector) -> None:
+    clips, boxes = torch.randn(1, 3, 8, 64, 64), [some_boxes(3)]
+    expected = detector(clips, boxes)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = detector(clips, boxes)
+    assert (logits.float() - expected).abs().max() <= 0.15 * expected.abs().max()
+
+
+def test_channels_last(detector: ActionDetector) -> None:
+    clips, boxes = torch.randn(2, 3, 8, 64, 64), [some_boxes(3), some_boxes(0)]
+    layout = torch.channels_last_3d
+    logits = copy.deepcopy(detector).to(memory_format=layout)(clips.to(memory_format=layout), boxes)
+    torch.testing.assert_close(logits, detector(clips, boxes), rtol=1e-4, atol=1e-5)
+
+
+def test_compiles_to_one_graph(detector: ActionDetector) -> None:
+    clips, boxes = torch.randn(2, 3, 8, 48, 64), [some_boxes(3), some_boxes(0)]
+    compiled = torch.compile(detector, backend="eager", fullgraph=True)
+    for rows in (boxes, [some_boxes(1), some_boxes(4)], [some_boxes(0), some_boxes(0)]):
+        torch.testing.assert_close(compiled(clips, rows), detector(clips, rows))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiles_with_inductor(detector: ActionDetector) -> None:
+    clips = torch.randn(2, 3, 8, 48, 64)
+    compiled = torch.compile(detector)
+    for boxes in ([some_boxes(3), some_boxes(0)], [some_boxes(1), some_boxes(4)]):
+        torch.testing.assert_close(compiled(clips, boxes), detector(clips, boxes), rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_only_in_training(detector: ActionDetector) -> None:
+    clips, boxes = torch.randn(1, 3, 8, 64, 64), [some_boxes(3)]
+    assert torch.equal(detector(clips, boxes), detector(clips, boxes))
+    for module in detector.train().modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.eval()
+    assert not torch.equal(detector(clips, boxes), detector(clips, boxes))
+
+
+@pytest.mark.parametrize(
+    ("clips", "boxes", "message"),
+    [
+        (torch.zeros(3, 8, 32, 32), [some_boxes(1)], r"clips has shape .* expected \[N, 3, T, H, W\]"),
+        (torch.zeros(1, 4, 8, 32, 32), [some_boxes(1)], "clips has shape"),
+        (torch.zeros(1, 3, 7, 32, 32), [some_boxes(1)], "at least 8 frames"),
+        (torch.zeros(1, 3, 8, 0, 32), [some_boxes(1)], "at least one pixel"),
+        (torch.zeros(2, 3, 8, 32, 32), [some_boxes(1)], "boxes is 1 tensors, expected a list of 2"),
+        (torch.zeros(1, 3, 8, 32, 32), some_boxes(1), "boxes is a single tensor"),
+        (torch.zeros(1, 3, 8, 32, 32), [torch.zeros(2, 5)], r"boxes\[0\] has shape \[2, 5\]"),
+    ],
+)
+def test_wrong_inputs(clips: Tensor, boxes: list[Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_detector()(clips, boxes)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"depth": 34}, "depth is 34, expected"),
+        ({"width": 12}, "width is 12"),
+        ({"temporal_pool": "sum"}, "expected 'avg' or 'max'"),
+        ({"relation": "none"}, "relation is 'none', expected"),
+    ],
+)
+def test_wrong_numbers(numbers: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_slowfast_detector(SlowFastArchitecture(**numbers))  # type: ignore[arg-type]
