@@ -28,14 +28,15 @@ setup(
         "submitit>=1.5",
         "numpy>=1.26",
         "pandas>=2.0",
-        "av>=14",
+        "av>=17",
         "pillow>=10.1",  # the first whose built-in font has a size
         "tqdm",
+        "portalocker",
     ],
     extras_require={
         "torchcodec": ["torchcodec>=0.12"],
         "safetensors": ["safetensors"],
-        "test": ["pytest>=8", "pytest-benchmark>=5", "mypy", "pandas-stubs", "ruff"],
+        "test": ["pytest>=8", "pytest-benchmark>=5", "safetensors", "mypy", "pandas-stubs", "ruff"],
     },
     entry_points={"console_scripts": ["acrn-zoo = acrn_zoo.cli:main"]},
     classifiers=[

@@ -17,6 +17,7 @@ from acrn_zoo.checkpoints import (
     save_checkpoint,
 )
 from acrn_zoo.download import sha256_of
+from acrn_zoo.errors import UserError
 from acrn_zoo.models import (
     ActionDetector,
     ActionHead,
@@ -30,12 +31,17 @@ from acrn_zoo.weights import (
     SlowFast_R50_ACRN_Weights,
     SlowFast_R50_RoI_Weights,
     SlowFast_R50_Weights,
+    WeightsError,
     resolve_weights,
 )
 
 Relation: TypeAlias = Literal["acrn", "actor_only"]
 WeightsFile: TypeAlias = str | os.PathLike[str]
 """The name of a record, or the path of a checkpoint file."""
+
+
+class ArchitectureError(UserError, ValueError):
+    """A number contradicts the weights, or is none that a model can be built with."""
 
 
 def slowfast_r50_acrn(
@@ -66,8 +72,8 @@ def slowfast_r50_acrn(
         without weights, in evaluation mode with them.
 
     Raises:
-        UserError: if the weights are unknown, cannot be fetched, are damaged or are of another model.
-        ValueError: if a number contradicts the weights.
+        UserError: if the weights are unknown, cannot be fetched, are damaged or are of another model, or if a
+            number contradicts them.
     """
     architecture = SlowFastArchitecture(relation="acrn", dropout=dropout)
     wanted = _Wanted(num_classes, temporal_pool)
@@ -97,8 +103,8 @@ def slowfast_r50_roi(
         An :class:`ActionDetector`: ``model(clips [N, 3, T, H, W], boxes) -> logits [R, K]``.
 
     Raises:
-        UserError: if the weights are unknown, cannot be fetched, are damaged or are of another model.
-        ValueError: if a number contradicts the weights.
+        UserError: if the weights are unknown, cannot be fetched, are damaged or are of another model, or if a
+            number contradicts them.
     """
     architecture = SlowFastArchitecture(relation="actor_only", dropout=dropout)
     wanted = _Wanted(num_classes, temporal_pool)
@@ -115,7 +121,8 @@ def slowfast_acrn_ava21(
     """SlowFast R50 8x8 with the actor-centric relation head, trained on AVA 2.1 (27.65 mAP as published).
 
     Args:
-        pretrained: load the published weights; False gives random values and touches no network.
+        pretrained: load the published weights; False gives random values, unless ``weights`` are named, and touches
+            no network.
         progress: show a bar while the file is fetched (369 MB, once).
         weights: other weights than the newest for AVA 2.1: a record, its name ("AVA21_V0": 27.1 mAP), or the
             path of a checkpoint file in any known layout.
@@ -125,7 +132,8 @@ def slowfast_acrn_ava21(
         An :class:`ActionDetector`: ``model(clips [N, 3, 32, H, W], boxes) -> logits [R, 80]``.
     """
     newest = SlowFast_R50_ACRN_Weights.AVA21_V1 if pretrained else None
-    return slowfast_r50_acrn(weights=weights or newest, progress=progress, temporal_pool=temporal_pool)
+    chosen = _of_dataset("AVA21", weights) or newest
+    return slowfast_r50_acrn(weights=chosen, progress=progress, temporal_pool=temporal_pool)
 
 
 def slowfast_acrn_ava22(
@@ -138,7 +146,8 @@ def slowfast_acrn_ava22(
     """SlowFast R50 8x8 with the actor-centric relation head, trained on AVA 2.2 (27.71 mAP as published).
 
     Args:
-        pretrained: load the published weights; False gives random values and touches no network.
+        pretrained: load the published weights; False gives random values, unless ``weights`` are named, and touches
+            no network.
         progress: show a bar while the file is fetched (369 MB, once).
         weights: other weights than the newest for AVA 2.2: a record, its name ("AVA22_V0": 27.8 mAP), or the
             path of a checkpoint file in any known layout.
@@ -148,7 +157,8 @@ def slowfast_acrn_ava22(
         An :class:`ActionDetector`: ``model(clips [N, 3, 32, H, W], boxes) -> logits [R, 80]``.
     """
     newest = SlowFast_R50_ACRN_Weights.AVA22_V1 if pretrained else None
-    return slowfast_r50_acrn(weights=weights or newest, progress=progress, temporal_pool=temporal_pool)
+    chosen = _of_dataset("AVA22", weights) or newest
+    return slowfast_r50_acrn(weights=chosen, progress=progress, temporal_pool=temporal_pool)
 
 
 def create_acrn_head(
@@ -220,7 +230,9 @@ class SlowFastArchitecture:
 
     def __post_init__(self) -> None:
         if self.relation not in get_args(Relation):
-            raise ValueError(f"relation is {self.relation!r}, expected one of {', '.join(get_args(Relation))}")
+            raise ArchitectureError(f"relation is {self.relation!r}, expected one of {', '.join(get_args(Relation))}")
+        if self.num_classes < 1:
+            raise ArchitectureError(f"num_classes is {self.num_classes}, expected at least 1")
 
 
 def create_slowfast_detector(architecture: SlowFastArchitecture) -> ActionDetector:
@@ -259,11 +271,10 @@ def load_detector(path: str | os.PathLike[str], *, temporal_pool: TemporalPool |
         temporal_pool: "avg" or "max", for a file that does not tell; "avg" if not given.
 
     Returns:
-        The detector in evaluation mode.
+        The detector in evaluation mode, with the names of its actions if the file has them.
 
     Raises:
-        UserError: if the file is missing, damaged or of another model.
-        ValueError: if ``temporal_pool`` contradicts the file.
+        UserError: if the file is missing, damaged or of another model, or ``temporal_pool`` contradicts it.
     """
     checkpoint = _read_checkpoint(Path(path), progress=False)
     return _load_detector(checkpoint, _Wanted(num_classes=None, temporal_pool=temporal_pool))
@@ -286,6 +297,22 @@ class _Checkpoint:
     temporal_pool: TemporalPool | None
 
 
+def _of_dataset(
+    dataset: str, weights: SlowFast_R50_ACRN_Weights | WeightsFile | None
+) -> SlowFast_R50_ACRN_Weights | Path | None:
+    """A function named after a dataset takes that dataset's records, or any file."""
+    chosen = resolve_weights(SlowFast_R50_ACRN_Weights, weights)
+    if isinstance(chosen, SlowFast_R50_ACRN_Weights) and not chosen.name.startswith(dataset):
+        names = ", ".join(
+            record.name for record in SlowFast_R50_ACRN_Weights.__members__.values() if record.name.startswith(dataset)
+        )
+        raise WeightsError(
+            f"weights={chosen.name} are not of this dataset: expected one of {names}, the path of a checkpoint file, "
+            "or None"
+        )
+    return chosen
+
+
 Record = TypeVar("Record", bound=WeightsEnum)
 
 
@@ -302,7 +329,7 @@ def _slowfast(
     if chosen is None:
         return _initial_detector(named, wanted, initial, progress)
     if initial is not None:
-        raise ValueError("weights_backbone goes with weights=None: `weights` bring their own backbone")
+        raise ArchitectureError("weights_backbone goes with weights=None: `weights` bring their own backbone")
     checkpoint = _read_checkpoint(chosen, progress)
     _require_same_model(checkpoint, named)
     return _load_detector(checkpoint, wanted)
@@ -324,9 +351,7 @@ def _initial_detector(
         return create_slowfast_detector(architecture)
     checkpoint = _read_checkpoint(initial, progress)
     converted = checkpoint.converted
-    architecture = replace(
-        architecture, lateral_norm=converted.lateral_norm, res5_dilation=converted.res5_dilation
-    )
+    architecture = replace(architecture, lateral_norm=converted.lateral_norm, res5_dilation=converted.res5_dilation)
     detector = create_slowfast_detector(architecture)
     load_into(detector, converted.state_dict, source=checkpoint.source, prefix="backbone.")
     return detector
@@ -339,11 +364,12 @@ def _load_detector(checkpoint: _Checkpoint, wanted: _Wanted) -> ActionDetector:
         ("temporal_pool", wanted.temporal_pool, found.temporal_pool),
     ):
         if value not in (None, theirs):
-            raise ValueError(
+            raise ArchitectureError(
                 f"{name}={value!r} contradicts {checkpoint.source}, which has {theirs!r}: leave {name} out"
             )
     detector = create_slowfast_detector(found)
     load_into(detector, checkpoint.converted.state_dict, source=checkpoint.source)
+    detector.categories = checkpoint.converted.categories
     return detector.eval()
 
 
@@ -360,7 +386,7 @@ def _architecture_of(checkpoint: _Checkpoint, wanted: _Wanted) -> SlowFastArchit
     return SlowFastArchitecture(
         relation="acrn" if converted.has_relation else "actor_only",
         depth=converted.depth,
-        alpha=converted.alpha or 8,  # the two published rates differ in the lateral kernel: 7 or 5 frames
+        alpha=converted.alpha or 8,  # MMAction2's 8x8 has a lateral kernel of 7 frames, its 4x16 one of 5
         temporal_pool=checkpoint.temporal_pool or wanted.temporal_pool or "avg",
         lateral_norm=converted.lateral_norm,
         res5_dilation=converted.res5_dilation,
@@ -410,7 +436,7 @@ def _read_checkpoint(weights: WeightsEnum | Path, progress: bool) -> _Checkpoint
 def _published_record(path: Path) -> WeightsEnum | None:
     digest = sha256_of(path)
     for records in (SlowFast_R50_ACRN_Weights, SlowFast_R50_RoI_Weights, SlowFast_R50_Weights):
-        for record in records:
+        for record in records.__members__.values():
             prefix = record.meta["sha256_prefix"]
             if prefix is not None and digest.startswith(prefix):
                 return record
@@ -426,9 +452,7 @@ def save_detector(
     overwrite: bool = False,
 ) -> None:
     """Write a detector to a file that :func:`load_detector` and the named models read."""
-    save_checkpoint(
-        path, detector, architecture=asdict(architecture), categories=categories, overwrite=overwrite
-    )
+    save_checkpoint(path, detector, architecture=asdict(architecture), categories=categories, overwrite=overwrite)
 
 
 def _register() -> None:

@@ -19,7 +19,8 @@ LAYERS = (
     {"checkpoints"},
     {"zoo"},
     {"predictor", "annotate"},
-    {"engine", "export", "report"},
+    {"recorder"},
+    {"engine", "export", "report", "demo"},
     {"cli"},
     {"__init__", "__main__"},
 )

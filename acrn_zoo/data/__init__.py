@@ -1,0 +1,1 @@
+"""Videos and annotations in, clips and boxes out."""

@@ -52,12 +52,16 @@ class ClipTransform:
     def resize(self, frame: Tensor) -> Tensor:
         """Resize one frame ``[H, W, 3]`` uint8 RGB to ``[H', W', 3]`` uint8.
 
-        Bilinear without anti-aliasing, rounded to whole levels: what the weights were trained on.
+        Bilinear without anti-aliasing, rounded to whole levels: what the weights were trained on. The interpolation
+        is in float32, since PyTorch's own for uint8 is off by up to a level and biased.
         """
-        size = self.resized_size((int(frame.shape[0]), int(frame.shape[1])))
-        channels_first = frame.permute(2, 0, 1).unsqueeze(0)
+        old_size = (int(frame.shape[0]), int(frame.shape[1]))
+        size = self.resized_size(old_size)
+        if size == old_size:
+            return frame.clone()
+        channels_first = frame.permute(2, 0, 1).unsqueeze(0).float()
         resized = F.interpolate(channels_first, size=size, mode="bilinear", align_corners=False)
-        return resized[0].permute(1, 2, 0).contiguous()
+        return resized[0].round().to(torch.uint8).permute(1, 2, 0).contiguous()
 
     def normalize(self, frames: Tensor) -> Tensor:
         """Turn frames ``[T, H, W, 3]`` uint8 RGB into a clip ``[3, T, H, W]`` float32: ``(x - mean) / std``."""

@@ -1,8 +1,4 @@
-"""Backbones: clips in, one feature map a clip out.
-
-The contract: ``forward(clips [N, 3, T, H, W]) -> [N, C, h, w]`` and three numbers, ``out_channels`` (C),
-``spatial_stride`` (pixels of the clip per cell of the map) and ``clip_length`` (T as trained).
-"""
+"""Backbones: clips in, one feature map a clip out."""
 
 from typing import Literal, get_args
 
@@ -19,7 +15,21 @@ def pool_time(features: Tensor, how: TemporalPool) -> Tensor:
     return features.mean(dim=2) if how == "avg" else features.amax(dim=2)
 
 
-class TimePooled(nn.Module):
+class Backbone(nn.Module):
+    """The contract of a backbone: ``forward(clips [N, 3, T, H, W]) -> scene features [N, C, h, w]``.
+
+    Attributes:
+        out_channels: C.
+        spatial_stride: pixels of the clip per cell of the map.
+        clip_length: frames T of a clip, as trained.
+    """
+
+    out_channels: int
+    spatial_stride: int
+    clip_length: int
+
+
+class TimePooled(Backbone):
     """Any network that returns ``[N, C, T, h, w]``, made a backbone by pooling its time axis.
 
     Args:
@@ -51,7 +61,7 @@ class TimePooled(nn.Module):
         return pool_time(self.network(clips), self.temporal_pool)
 
 
-class SlowFast(nn.Module):
+class SlowFast(Backbone):
     """SlowFast (Feichtenhofer et al., ICCV 2019) as a detection backbone.
 
     The slow pathway sees every ``alpha``-th frame (0, 4, 8, ... for alpha 4), the fast pathway all of them. Each
@@ -157,7 +167,7 @@ def _make_strides_plain(blocks: nn.ModuleList) -> None:
     """PyTorchVideo computes some strides with NumPy; torch.compile breaks its graph at a ``numpy.int64``."""
     for module in blocks.modules():
         if isinstance(module, nn.Conv3d):
-            module.stride = tuple(int(step) for step in module.stride)  # type: ignore[assignment]
+            module.stride = tuple(int(step) for step in module.stride)
 
 
 def _checked_pool(temporal_pool: TemporalPool) -> TemporalPool:

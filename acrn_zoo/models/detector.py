@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from acrn_zoo.boxes import boxes_to_rois
+from acrn_zoo.models.backbone import Backbone
+from acrn_zoo.models.relation import RelationHead
 
 
 class ActionHead(nn.Module):
@@ -12,11 +14,11 @@ class ActionHead(nn.Module):
 
     Args:
         roi: ``(scene [N, C, h, w], rois [R, 5]) -> [R, C, p, p]``.
-        relation: a relation head (see :mod:`acrn_zoo.models.relation`).
+        relation: ``(actors, scene, clip_index) -> [R, D]``.
         num_classes: K.
     """
 
-    def __init__(self, roi: nn.Module, relation: nn.Module, num_classes: int) -> None:
+    def __init__(self, roi: nn.Module, relation: RelationHead, num_classes: int) -> None:
         super().__init__()
         self.roi = roi
         self.relation = relation
@@ -44,15 +46,16 @@ class ActionDetector(nn.Module):
     (one graph; a new number of actors or clip size compiles once more, after that sizes are dynamic).
 
     Args:
-        backbone: ``clips [N, 3, T, H, W] -> [N, C, h, w]`` with ``out_channels``, ``spatial_stride`` and
-            ``clip_length`` (see :mod:`acrn_zoo.models.backbone`).
+        backbone: ``clips [N, 3, T, H, W] -> [N, C, h, w]``.
         head: ``(scene, rois) -> logits``, an :class:`ActionHead`.
+        categories: the names of the K actions, if the weights bring them.
     """
 
-    def __init__(self, backbone: nn.Module, head: ActionHead) -> None:
+    def __init__(self, backbone: Backbone, head: ActionHead, categories: Sequence[str] | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.categories = None if categories is None else tuple(categories)
 
     @property
     def num_classes(self) -> int:
@@ -80,8 +83,9 @@ class ActionDetector(nn.Module):
 def _check_inputs(clips: Tensor, boxes: Sequence[Tensor]) -> None:
     if clips.dim() != 5 or clips.shape[1] != 3:
         raise ValueError(f"clips has shape {list(clips.shape)}, expected [N, 3, T, H, W]")
-    if isinstance(boxes, Tensor) or len(boxes) != len(clips):
-        given = "a single tensor" if isinstance(boxes, Tensor) else f"{len(boxes)} tensors"
+    is_single = hasattr(boxes, "shape")  # a tensor has a length too
+    if is_single or len(boxes) != len(clips):
+        given = "a single tensor" if is_single else f"{len(boxes)} tensors"
         raise ValueError(f"boxes is {given}, expected a list of {len(clips)} tensors [R_i, 4], one a clip")
     for index, rows in enumerate(boxes):
         if rows.dim() != 2 or rows.shape[1] != 4:

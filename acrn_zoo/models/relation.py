@@ -1,9 +1,4 @@
-"""Relation heads: what an actor's features become when they are set against its scene.
-
-All share one contract: ``forward(actors [R, C, p, p], scene [N, C, h, w], clip_index [R]) -> [R, D]`` with
-``D = out_features``. No actors give an empty result, the order of actors does not matter to any one of them, and a
-clip's actors never see another clip's scene.
-"""
+"""Relation heads: what an actor's features become when they are set against its scene."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +7,20 @@ from torchvision.ops.misc import Conv3dNormActivation
 from acrn_zoo.ops import relation
 
 
-class ActorCentricRelation(nn.Module):
+class RelationHead(nn.Module):
+    """The contract: ``forward(actors [R, C, p, p], scene [N, C, h, w], clip_index [R]) -> [R, D]``.
+
+    No actors give an empty result, the order of the actors does not matter to any one of them, and a clip's actors
+    never see another clip's scene.
+
+    Attributes:
+        out_features: D.
+    """
+
+    out_features: int
+
+
+class ActorCentricRelation(RelationHead):
     """ACRN: every actor is paired with every place of the scene (Sun et al., ECCV 2018, section 3.2).
 
     Args:
@@ -42,14 +50,12 @@ class ActorCentricRelation(nn.Module):
 
     def relation_map(self, actors: Tensor, scene: Tensor, clip_index: Tensor) -> Tensor:
         """Return the map ``[R, D, h, w]`` whose maximum over all places is :meth:`forward` (in evaluation mode)."""
-        _, related = relation(
-            actors.amax(dim=(-2, -1)), scene, clip_index, self.pair, self.context, with_map=True
-        )
+        _, related = relation(actors.amax(dim=(-2, -1)), scene, clip_index, self.pair, self.context, with_map=True)
         assert related is not None
         return related
 
 
-class ActorOnly(nn.Module):
+class ActorOnly(RelationHead):
     """No relation: the actor's own features, the baseline that SlowFast detectors use (RoI head).
 
     Args:

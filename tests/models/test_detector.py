@@ -1,6 +1,7 @@
 """One battery for every model: sizes, dtypes, layouts, numbers of actors, compilation."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +14,7 @@ from acrn_zoo.zoo import Relation, SlowFastArchitecture, create_slowfast_detecto
 def small_detector(relation: Relation = "acrn") -> ActionDetector:
     torch.manual_seed(0)
     # Untrained BatchNorm leaves a fresh network's features so alike that mistakes would not show.
-    model = create_slowfast_detector(
-        SlowFastArchitecture(relation=relation, depth=18, width=8, num_classes=5)
-    )
+    model = create_slowfast_detector(SlowFastArchitecture(relation=relation, depth=18, width=8, num_classes=5))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -46,7 +45,7 @@ def test_any_length_and_size(detector: ActionDetector, length: int, size: tuple[
     ("depth", "alpha", "message"), [(50, 4, "8x8"), (101, 4, "8x8"), (50, 8, "4x16"), (101, 8, "4x16")]
 )
 def test_other_depths_and_rates(depth: int, alpha: int, message: str) -> None:
-    model = create_slowfast_detector(SlowFastArchitecture(depth=depth, alpha=alpha, width=8)).eval()
+    model: Any = create_slowfast_detector(SlowFastArchitecture(depth=depth, alpha=alpha, width=8)).eval()
     slow_frames: list[int] = []
     model.backbone.blocks[0].multipathway_blocks[0].register_forward_hook(
         lambda _module, _inputs, output: slow_frames.append(output.shape[2])
@@ -57,9 +56,7 @@ def test_other_depths_and_rates(depth: int, alpha: int, message: str) -> None:
 
 @pytest.mark.parametrize("is_training", [True, False])
 @pytest.mark.parametrize("counts", [(2, 0, 3), (0, 0, 0), (0, 1, 0)], ids=str)
-def test_uneven_numbers_of_actors(
-    detector: ActionDetector, counts: tuple[int, ...], is_training: bool
-) -> None:
+def test_uneven_numbers_of_actors(detector: ActionDetector, counts: tuple[int, ...], is_training: bool) -> None:
     detector.train(is_training)
     logits = detector(torch.randn(3, 3, 8, 32, 32), [some_boxes(count, 32) for count in counts])
     assert logits.shape == (sum(counts), 5)

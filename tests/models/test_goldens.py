@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from acrn_zoo.checkpoints import convert, load_into
-from acrn_zoo.models import ActionDetector, action_loss
+from acrn_zoo.models import ActionDetector, SlowFast, action_loss
+from acrn_zoo.models.backbone import TemporalPool
 from acrn_zoo.zoo import SlowFastArchitecture, create_slowfast_detector
 
 FEATURES = {
@@ -38,14 +39,9 @@ CASES = ["A", "B", pytest.param("C", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
-def golden_weights() -> dict[str, Tensor]:
-    return published_model.golden_state_dict()
-
-
-@pytest.fixture(scope="module")
-def detector(golden_weights: dict[str, Tensor]) -> ActionDetector:
+def detector(published_state_dict: dict[str, Tensor]) -> ActionDetector:
     model = create_slowfast_detector(SlowFastArchitecture())
-    load_into(model, convert(golden_weights).state_dict, source="golden weights")
+    load_into(model, convert(published_state_dict).state_dict, source="golden weights")
     return model.eval()
 
 
@@ -73,7 +69,7 @@ def record_features(model: nn.Module) -> tuple[dict[str, Tensor], list[torch.uti
 
         return hook
 
-    handles = [modules[path].register_forward_hook(recorder(name)) for name, path in FEATURES.items()]  # type: ignore[arg-type]
+    handles = [modules[path].register_forward_hook(recorder(name)) for name, path in FEATURES.items()]
     return recorded, handles
 
 
@@ -82,16 +78,21 @@ def temporal_pool(
     request: pytest.FixtureRequest, detector: ActionDetector, precise_detector: ActionDetector
 ) -> Iterator[str]:
     for model in (detector, precise_detector):
-        model.backbone.temporal_pool = request.param
+        set_pool(model, request.param)
     yield request.param
     for model in (detector, precise_detector):
-        model.backbone.temporal_pool = "avg"
+        set_pool(model, "avg")
 
 
-def test_rule_is_the_golden_rule(golden_weights: dict[str, Tensor]) -> None:
+def set_pool(model: ActionDetector, how: TemporalPool) -> None:
+    assert isinstance(model.backbone, SlowFast)
+    model.backbone.temporal_pool = how
+
+
+def test_rule_is_the_golden_rule(published_state_dict: dict[str, Tensor]) -> None:
     digest = hashlib.sha256()
-    for key in sorted(golden_weights):
-        digest.update(golden_weights[key].numpy().tobytes())
+    for key in sorted(published_state_dict):
+        digest.update(published_state_dict[key].numpy().tobytes())
     clip = published_model.golden_clip("A", 0, 32, 64, 64)
     assert digest.hexdigest() == published_model.WEIGHTS_CHECKSUM
     assert hashlib.sha256(clip.numpy().tobytes()).hexdigest() == published_model.CLIP_CHECKSUM
@@ -116,9 +117,7 @@ def test_logits(
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-def test_features(
-    case: str, dtype: torch.dtype, detector: ActionDetector, precise_detector: ActionDetector
-) -> None:
+def test_features(case: str, dtype: torch.dtype, detector: ActionDetector, precise_detector: ActionDetector) -> None:
     golden, clips, boxes = golden_case(case, dtype)
     model = precise_detector if dtype == torch.float64 else detector
     recorded, handles = record_features(model)
@@ -138,7 +137,7 @@ def test_features(
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 def test_loss_and_gradients(
     dtype: torch.dtype,
-    golden_weights: dict[str, Tensor],
+    published_state_dict: dict[str, Tensor],
     detector: ActionDetector,
     precise_detector: ActionDetector,
 ) -> None:
@@ -159,7 +158,7 @@ def test_loss_and_gradients(
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     norms = [gradient.double().norm() for gradient in gradients.values() if gradient is not None]
     assert torch.stack(norms).norm().item() == pytest.approx(float(golden["grad_total_norm"]), rel=1e-4)
-    ours = our_names(golden_weights)
+    ours = our_names(published_state_dict)
     for key, norm in zip(golden["grad_names"].tolist(), golden["grad_norms"].tolist(), strict=True):
         gradient = gradients[ours[key]]
         assert gradient is not None
@@ -173,7 +172,5 @@ def test_loss_and_gradients(
 
 def our_names(weights: dict[str, Tensor]) -> dict[str, str]:
     """Our name of each entry of MMAction2: conversion renames tensors and does not copy them."""
-    ours = {
-        tensor.untyped_storage().data_ptr(): name for name, tensor in convert(weights).state_dict.items()
-    }
+    ours = {tensor.untyped_storage().data_ptr(): name for name, tensor in convert(weights).state_dict.items()}
     return {name: ours[tensor.untyped_storage().data_ptr()] for name, tensor in weights.items()}

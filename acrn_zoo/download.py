@@ -1,0 +1,278 @@
+"""Fetch a file over the network once, check it every time.
+
+All goes through :data:`path_manager`, iopath's table of address prefixes and their handlers. A cluster that
+keeps the files elsewhere registers a handler of its own there, for a prefix of its own (``store://``) or for
+a publisher's (``https://download.openmmlab.com/``: the longest prefix wins). What it returns is checked too.
+"""
+
+import hashlib
+import http.client
+import logging
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import torch
+from iopath.common.file_io import HTTPURLHandler, PathManager, file_lock
+from portalocker.exceptions import LockException
+from tqdm import tqdm
+
+from acrn_zoo.errors import UserError
+
+STALL_SECONDS = 30.0
+"""A server that sends nothing for so long is given up, on connecting and between two bytes."""
+
+BLOCK_SIZE = 1 << 20
+HASH_DIGITS_SHOWN = 8
+
+_log = logging.getLogger(__name__)
+
+
+class DownloadError(UserError, OSError):
+    """A file could not be fetched, or is not the one that was published."""
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What :func:`fetch` knows and iopath has no words for: handlers are given the address alone."""
+
+    sha256_prefix: str | None = None
+    hash_origin: str = "as published"
+    progress: bool = True
+
+
+_PLAIN_ORDER = _Order()
+_order: ContextVar[_Order] = ContextVar("_order", default=_PLAIN_ORDER)
+
+
+def fetch(url: str, *, sha256_prefix: str | None, progress: bool = True) -> Path:
+    """The local copy of a published file, downloaded if there is none yet.
+
+    The copy is checked on every call, not only when it is downloaded, and a damaged one is fetched again.
+    Processes that ask at once download once. A file appears in the cache complete and checked, or not at all.
+
+    Args:
+        url: address of the file, of a prefix that :data:`path_manager` knows (``https://`` and ``http://``
+            from the start).
+        sha256_prefix: how the file's SHA-256 begins, as published. None if its publisher states no hash: then
+            the hash of the first download is noted beside the copy (``.sha256``) and checked from then on.
+            That shows a copy that went bad and a file that changed on the server; it cannot show that the
+            first download was already a wrong file.
+        progress: whether to show a progress bar on stderr.
+
+    Raises:
+        DownloadError: if there is no network, if the server refuses, stalls, breaks off or sends another
+            file, or if the cache cannot be written to. It names the address and says how to do without it.
+    """
+    expected, origin = sha256_prefix, "as published"
+    if expected is None and (expected := _noted_hash(url)):
+        origin = f"as noted at the first download in {_note_path(url)} (delete it to accept another file)"
+    token = _order.set(_Order(expected, origin, progress))
+    try:
+        path = _local_path(url, force=False)
+        digest = sha256_of(path)
+        if not _matches(digest, expected):
+            path, digest = _fetched_again(url, path)
+    finally:
+        _order.reset(token)
+    if expected is None:
+        _note_hash(url, digest)
+    return path
+
+
+def cached_path(url: str) -> Path:
+    """Where the copy of a file belongs, whether it is there or not.
+
+    In the folder that the environment variable ``ACRN_ZOO_CACHE`` names, else in ``checkpoints`` of
+    torch.hub's; below it as host and path of the address say, so that equal names of two origins do not meet.
+
+    Raises:
+        DownloadError: if ``url`` is not the address of a file.
+    """
+    parts = urlsplit(url)
+    steps = [step for step in unquote(parts.path).split("/") if step]
+    if not parts.netloc or not steps or ".." in steps:
+        raise DownloadError(f"{url!r} is not the address of a file: expected something like https://host/file.pth.")
+    if parts.query:
+        steps[-1] += f"?{parts.query}"
+    host = parts.netloc.rpartition("@")[2]
+    return _cache_folder().joinpath(*(re.sub(r"[^\w.+=-]", "_", step) for step in (host, *steps)))
+
+
+def _cache_folder() -> Path:
+    if folder := os.environ.get("ACRN_ZOO_CACHE"):
+        return Path(folder).expanduser()
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+class CheckedHTTPHandler(HTTPURLHandler):
+    """iopath's handler for web addresses, with a cache that tells hosts apart and never keeps half a file."""
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return ["http://", "https://"]
+
+    def _get_local_path(self, path: str, force: bool = False) -> str:
+        target = cached_path(path)
+        # A file that is there is complete, so a cache that can only be read needs no lock.
+        if target.is_file() and not force:
+            return str(target)
+        try:
+            with file_lock(str(target)):
+                if force or not target.is_file():
+                    _download(path, target, _order.get())
+        except DownloadError:
+            raise
+        except LockException as error:
+            raise _failure(path, f"{target}.lock cannot be locked, or another process keeps it") from error
+        except OSError as error:
+            raise _failure(
+                path,
+                f"{target.parent} cannot be written to ({_reason(error)}; ACRN_ZOO_CACHE sets another)",
+            ) from error
+        return str(target)
+
+
+path_manager = PathManager()
+"""Which handler fetches which prefix; ``path_manager.register_handler(...)`` adds one."""
+
+path_manager.register_handler(CheckedHTTPHandler())
+
+
+def _local_path(url: str, *, force: bool) -> Path:
+    path = Path(path_manager.get_local_path(url, force=force))
+    if not path.is_file():
+        raise DownloadError(f"{url} could not be fetched: no handler knows such an address. Pass a file instead.")
+    return path
+
+
+def _fetched_again(url: str, damaged: Path) -> tuple[Path, str]:
+    """The file and its hash, when the copy at hand is not what it should be."""
+    order = _order.get()
+    _log.warning("%s is damaged (its SHA-256 is not %s): fetching it again.", damaged, order.sha256_prefix)
+    try:
+        path = _local_path(url, force=True)
+    except DownloadError as error:
+        raise DownloadError(f"{damaged} is damaged and could not be replaced: {error}") from error
+    digest = sha256_of(path)
+    _check_hash(url, digest, order)
+    return path, digest
+
+
+def _download(url: str, target: Path, order: _Order) -> None:
+    # One name for all, since the lock is held: what a killed process left behind is overwritten.
+    partial = target.with_name(f"{target.name}.part")
+    try:
+        _check_hash(url, _receive(url, partial, progress=order.progress), order)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _receive(url: str, target: Path, *, progress: bool) -> str:
+    """Write what the server sends to ``target`` and return its SHA-256."""
+    digest = hashlib.sha256()
+    received = 0
+    with _opened(url) as response, target.open("wb") as file:
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isdigit() else None
+        with tqdm(desc=_host(url), total=total, unit="B", unit_scale=True, disable=not progress) as progress_bar:
+            for block in _blocks(response, url):
+                file.write(block)
+                digest.update(block)
+                received += len(block)
+                progress_bar.update(len(block))
+    if received == 0 or (total is not None and received != total):
+        raise _failure(url, f"the transfer broke off after {received} of {total or 'an unknown number of'} bytes")
+    return digest.hexdigest()
+
+
+def _opened(url: str) -> http.client.HTTPResponse:
+    opener = urllib.request.build_opener()  # knows http_proxy, https_proxy and no_proxy
+    opener.addheaders = [("User-Agent", "acrn_zoo")]
+    try:
+        return opener.open(url, timeout=STALL_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _failure(url, f"{_host(url)} answered {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _failure(url, f"{_host(url)} cannot be reached ({_reason(error)})") from error
+
+
+def _blocks(response: http.client.HTTPResponse, url: str) -> Iterator[bytes]:
+    try:
+        while block := response.read1(BLOCK_SIZE):
+            yield block
+    except TimeoutError as error:
+        raise _failure(url, f"{_host(url)} sent nothing for {STALL_SECONDS:g} s") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _failure(url, f"the transfer broke off ({_reason(error)})") from error
+
+
+def _check_hash(url: str, digest: str, order: _Order) -> None:
+    if not _matches(digest, order.sha256_prefix):
+        raise _failure(
+            url,
+            f"{_host(url)} sent another file: its SHA-256 begins with {digest[:HASH_DIGITS_SHOWN]}, not with "
+            f"{(order.sha256_prefix or '')[:HASH_DIGITS_SHOWN]} {order.hash_origin}",
+        )
+
+
+def _failure(url: str, reason: str) -> DownloadError:
+    target = cached_path(url)
+    return DownloadError(
+        f"{url} could not be fetched: {reason}. Fetch it by other means and pass the file "
+        f'(weights="path/to/{target.name}"), or put it at {target}.'
+    )
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {STALL_SECONDS:g} s"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or url
+
+
+def _matches(digest: str, prefix: str | None) -> bool:
+    return prefix is None or digest.startswith(prefix.lower())
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_SIZE):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _note_path(url: str) -> Path:
+    target = cached_path(url)
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _noted_hash(url: str) -> str | None:
+    note = _note_path(url)
+    return note.read_text().strip() or None if note.is_file() else None
+
+
+def _note_hash(url: str, digest: str) -> None:
+    note = _note_path(url)
+    partial = note.with_name(f"{note.name}.{os.getpid()}.part")
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(f"{digest}\n")
+        partial.replace(note)
+    except OSError as error:
+        _log.warning("%s cannot be written (%s): later changes of the file go unnoticed.", note, _reason(error))
+    finally:
+        partial.unlink(missing_ok=True)

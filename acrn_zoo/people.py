@@ -1,0 +1,393 @@
+"""Where are the people? A person detector, a file of boxes, or any callable, behind one small protocol.
+
+A :class:`PeopleDetector` is asked once a keyframe and answers with boxes in pixels of the video's own frames.
+:func:`find_people` asks it and checks the answer, so that nothing behind it has to.
+"""
+
+import csv
+import json
+import math
+import pickle
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN as TorchVisionFasterRCNN
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
+
+from acrn_zoo.boxes import boxes_outside, clip_boxes, invalid_boxes
+from acrn_zoo.errors import UserError
+from acrn_zoo.structures import Keyframe
+
+FASTER_RCNN_WEIGHTS = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
+"""TorchVision's record of the weights that :func:`load_faster_rcnn` reads: url (with hash) and metrics."""
+
+COCO_PERSON = 1
+"""The label of a person in COCO, as TorchVision's detectors number it."""
+
+TIMESTAMP_TOLERANCE = 1e-3
+"""Seconds by which a keyframe and a row of a box file may differ and still be the same moment."""
+
+
+class PeopleError(UserError, ValueError):
+    """The boxes of people are not usable: a wrong file, a wrong value, a wrong answer of a detector."""
+
+
+class PeopleDetector(Protocol):
+    """Anything that finds the people of a frame: a function, a network, a file."""
+
+    def __call__(self, frame: Tensor, keyframe: Keyframe, /) -> Tensor:
+        """Find the people.
+
+        Args:
+            frame: ``[H, W, 3]`` uint8 RGB, at the video's own size. Must not be written to.
+            keyframe: the moment that the frame shows.
+
+        Returns:
+            ``[R, 5]``, xyxy in pixels of the frame and a score of 0 to 1, or ``[R, 4]`` without the score
+            (taken as 1). R may be 0.
+        """
+
+
+def find_people(detector: PeopleDetector, frame: Tensor, keyframe: Keyframe) -> tuple[Tensor, Tensor]:
+    """Ask a detector for the people of one frame and check what it answers.
+
+    Args:
+        detector: the detector to ask.
+        frame: ``[H, W, 3]`` uint8 RGB.
+        keyframe: the moment that the frame shows.
+
+    Returns:
+        Boxes ``[R, 4]`` float32, xyxy in pixels, cut off at the border of the frame; scores ``[R]`` float32.
+        Both on the CPU, in the detector's order.
+
+    Raises:
+        PeopleError: if the answer is not such a tensor, or a row of it is not finite, inverted, outside the
+            frame, or has a score outside 0 to 1.
+    """
+    height, width = frame.shape[:2]
+    moment = f"keyframe {keyframe.timestamp:.3f} s of {keyframe.video_id!r}"
+    answer = detector(frame, keyframe)
+    if not isinstance(answer, Tensor):
+        raise PeopleError(
+            f"The person detector returned a {type(answer).__name__} for {moment}; expected a tensor [R, 5] "
+            "(x1, y1, x2, y2, score) or [R, 4]"
+        )
+    if answer.ndim != 2 or answer.shape[1] not in (4, 5):
+        raise PeopleError(
+            f"The person detector returned a tensor of shape {tuple(answer.shape)} for {moment}; expected "
+            "[R, 5] (x1, y1, x2, y2, score) or [R, 4], with R = 0 where there is nobody"
+        )
+    rows = answer.detach().to("cpu", torch.float32)
+    boxes, scores = rows[:, :4], rows[:, 4] if rows.shape[1] == 5 else torch.ones(len(rows))
+    is_score = (scores >= 0) & (scores <= 1)
+    for bad, expected in (
+        (invalid_boxes(boxes), "finite numbers with x1 < x2 and y1 < y2"),
+        (boxes_outside(boxes, (height, width)), f"a box at least partly in the frame ({width}x{height})"),
+        (torch.nonzero(~is_score).flatten().tolist(), "a score of 0 to 1"),
+    ):
+        if bad:
+            row = [round(value, 4) for value in rows[bad[0]].tolist()]
+            raise PeopleError(f"Row {bad[0]} of the person detector for {moment} is {row}; expected {expected}")
+    return clip_boxes(boxes, (height, width)), scores.clone()
+
+
+class FasterRCNN:
+    """People found by one of TorchVision's detection networks.
+
+    Every detection of a person whose score is at least ``threshold`` is kept. AVA's published models were
+    evaluated on proposals of scores from 0.9 on, which is the default.
+
+    Args:
+        model: a TorchVision detection module: takes a list of ``[3, H, W]`` float images of 0 to 1, RGB, and
+            returns a list of ``{"boxes", "labels", "scores"}``. See :func:`load_faster_rcnn`.
+        threshold: the lowest score that counts, 0 to 1.
+        device: where the network runs. The module is moved there and set to evaluation mode.
+    """
+
+    def __init__(self, model: nn.Module, *, threshold: float = 0.9, device: str | torch.device = "cpu") -> None:
+        self.model = model.to(device).eval()
+        self.threshold = threshold
+        self.device = torch.device(device)
+
+    @torch.inference_mode()
+    def __call__(self, frame: Tensor, keyframe: Keyframe) -> Tensor:  # noqa: ARG002 - the picture is enough
+        """The people of ``frame [H, W, 3]``, as :class:`PeopleDetector` says, best first."""
+        image = frame.to(self.device).permute(2, 0, 1).float() / 255
+        found = self.model([image])[0]
+        keep = (found["labels"] == COCO_PERSON) & (found["scores"] >= self.threshold)
+        return torch.cat([found["boxes"][keep], found["scores"][keep, None]], dim=1).cpu()
+
+
+def load_faster_rcnn(
+    weights_path: str | Path, *, threshold: float = 0.9, device: str | torch.device = "cpu"
+) -> FasterRCNN:
+    """TorchVision's Faster R-CNN (ResNet-50, FPN) with COCO weights read from a file.
+
+    The file is the one that ``FASTER_RCNN_WEIGHTS.url`` names. The network is put together as TorchVision
+    does for these weights: with frozen batch normalisation of epsilon 0, which ``fasterrcnn_resnet50_fpn``
+    gives only to whoever lets it download them.
+
+    Args:
+        weights_path: the state dict.
+        threshold: the lowest score that counts.
+        device: where the network runs.
+
+    Raises:
+        PeopleError: if the file is missing, is not a PyTorch file, or belongs to another network.
+    """
+    path = Path(weights_path)
+    advice = f"expected the file that {FASTER_RCNN_WEIGHTS.url} gives"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise PeopleError(f"{path} cannot be read ({error.strerror}); {advice}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise PeopleError(f"{path} is not a file of PyTorch weights; {advice}") from error
+    norm_layer = partial(FrozenBatchNorm2d, eps=0.0)
+    backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=norm_layer)
+    model = TorchVisionFasterRCNN(backbone, num_classes=len(FASTER_RCNN_WEIGHTS.meta["categories"]))
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise PeopleError(f"{path} holds the weights of another network; {advice}") from error
+    return FasterRCNN(model, threshold=threshold, device=device)
+
+
+class BoxFile:
+    """People whose boxes stand in a file; a :class:`PeopleDetector`.
+
+    The form is known by what the file holds, not by its name:
+
+    - CSV without a header, as AVA's: ``video_id,timestamp,x1,y1,x2,y2``; further columns (an action, its
+      score, a person) are ignored. Our own CSV is such a file.
+    - CSV with a header that names ``timestamp,x1,y1,x2,y2`` and, if wanted, ``score`` (of the person) and
+      ``video_id``, in any order, among other columns.
+    - JSON: a list of ``{"timestamp": s, "boxes": [[x1, y1, x2, y2], ...]}``, the boxes with a score as fifth
+      number or without, ``"video_id"`` if wanted; or JSON lines, one such object a line. Our own JSON lines
+      are read too (``"people": [{"box": ..., "score": ...}, ...]``).
+
+    Timestamps are seconds. Coordinates are fractions of the frame if none in the whole file is above 1, else
+    pixels of the video's frames. Rows of one moment with the same box are one person, with the best of their
+    scores; a person without a score has score 1.
+
+    Args:
+        path: the file.
+        video_id: take only rows of this video (and rows that name none); needed where a file has several.
+
+    Attributes:
+        timestamps: the moments that the file names, ascending; with people or without.
+        is_fraction: whether the coordinates are fractions of the frame.
+
+    Raises:
+        PeopleError: naming file and line, if the file is missing, is of another form, has a value that cannot
+            be a box, or has no row of this video.
+    """
+
+    def __init__(self, path: str | Path, video_id: str | None = None) -> None:
+        self.path = Path(path)
+        rows = _read_rows(self.path)
+        self.is_fraction = _has_fractions(rows, self.path)
+        rows = _rows_of_video(rows, video_id, self.path)
+        self.timestamps: tuple[float, ...] = tuple(sorted({row.timestamp for row in rows}))
+        self._people = _merge_equal_boxes(rows)
+
+    def __call__(self, frame: Tensor, keyframe: Keyframe, /) -> Tensor:
+        """The rows of this keyframe, as :class:`PeopleDetector` says; ``[0, 5]`` where the file has none.
+
+        Raises:
+            PeopleError: naming file and line, if a box shares no pixel with the frame.
+        """
+        height, width = frame.shape[:2]
+        near = [row for row in self._people if _is_same_moment(row.timestamp, keyframe.timestamp)]
+        people = torch.tensor([(*row.box, row.score) for row in near if row.box]).reshape(-1, 5)
+        if self.is_fraction:
+            people[:, :4] *= torch.tensor([width, height, width, height])
+        if outside := boxes_outside(people[:, :4], (height, width)):
+            row = near[outside[0]]
+            raise PeopleError(
+                f"{self.path}, line {row.line}: the box {list(row.box or ())} lies outside the frames of the "
+                f"video ({width}x{height}); give pixels of these frames, or fractions of 0 to 1"
+            )
+        return people
+
+
+class _Row(NamedTuple):
+    """One person of a box file; ``box`` is None where a moment is named that has nobody."""
+
+    line: int
+    video_id: str | None
+    timestamp: float
+    box: tuple[float, float, float, float] | None
+    score: float
+
+
+_CSV_COLUMNS = ("video_id", "timestamp", "x1", "y1", "x2", "y2")
+_FORMS = (
+    "expected CSV rows video_id,timestamp,x1,y1,x2,y2, a CSV with a header naming timestamp,x1,y1,x2,y2, "
+    'or JSON objects {"timestamp": s, "boxes": [[x1, y1, x2, y2], ...]}'
+)
+
+
+def _is_same_moment(first: float, second: float) -> bool:
+    # The sum forgives the rounding of a difference that is a millisecond on paper.
+    return abs(first - second) <= TIMESTAMP_TOLERANCE + 1e-9
+
+
+def _read_rows(path: Path) -> list[_Row]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise PeopleError(f"The box file {path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise PeopleError(f"The box file {path} is not text; {_FORMS}") from error
+    start = text.lstrip()[:1]
+    if start == "<":
+        raise PeopleError(f"The box file {path} is an HTML or XML page (a failed download?); {_FORMS}")
+    rows = list(_json_rows(text, path) if start in ("[", "{") else _csv_rows(text, path))
+    if not rows:
+        raise PeopleError(f"The box file {path} is empty; {_FORMS}")
+    return rows
+
+
+def _csv_rows(text: str, path: Path) -> Iterator[_Row]:
+    lines = list(_csv_lines(text, path))
+    if not lines:
+        return
+    line, cells = lines[0]
+    has_header = not any(_is_number(cell) for cell in cells)
+    names = [cell.lower() for cell in cells] if has_header else list(_CSV_COLUMNS[: len(cells)])
+    if missing := [name for name in _CSV_COLUMNS[1:] if name not in names]:
+        raise PeopleError(f"{path}, line {line}: no column for {', '.join(missing)}; {_FORMS}")
+    for line, cells in lines[has_header:]:
+        values = dict(zip(names, cells, strict=False))
+        person = [values[name] for name in ("x1", "y1", "x2", "y2")] + [values.get("score", "1")]
+        yield _checked_row(line, values.get("video_id") or None, values["timestamp"], person, path)
+
+
+def _csv_lines(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number, from 1, and stripped cells of every row that is not blank."""
+    try:
+        table = pd.read_csv(
+            StringIO(text), header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
+        ).fillna("")
+    except pd.errors.EmptyDataError:
+        return
+    except (pd.errors.ParserError, csv.Error) as error:
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise PeopleError(f"The box file {path} is not a regular CSV ({reason}); {_FORMS}") from error
+    line = 1
+    for cells in table.itertuples(index=False, name=None):
+        if any(cells):
+            yield line, [cell.strip() for cell in cells]
+        line += 1 + sum(cell.count("\n") for cell in cells)  # a quoted cell may span lines
+
+
+def _json_rows(text: str, path: Path) -> Iterator[_Row]:
+    for line, entry in _json_entries(text, path):
+        people: list[Any]
+        try:
+            timestamp, video_id = entry["timestamp"], entry.get("video_id")
+            if "people" in entry:
+                people = [[*person["box"], person.get("score", 1.0)] for person in entry["people"]]
+            else:
+                people = [[*box, 1.0] if len(box) == 4 else list(box) for box in entry["boxes"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PeopleError(
+                f'{path}, line {line}: expected {{"timestamp": s, "boxes": [[x1, y1, x2, y2], ...]}}, '
+                f"found {json.dumps(entry)[:80]}"
+            ) from error
+        video_id = None if video_id is None else str(video_id)
+        for person in people or [None]:
+            yield _checked_row(line, video_id, timestamp, person, path)
+
+
+def _json_entries(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    """Line number, from 1, and value of every entry of a JSON list or of JSON lines."""
+    decoder = json.JSONDecoder()
+    is_list = text.lstrip().startswith("[")
+    between = re.compile(r"[\s,]*" if is_list else r"\s*")
+    position, end = 0, len(text.rstrip())
+    line, counted = 1, 0
+    try:
+        if is_list:
+            json.loads(text)  # refuses what the loop below would forgive
+            position, end = text.index("[") + 1, end - 1
+        while (start := between.match(text, position).end()) < end:  # type: ignore[union-attr]
+            line, counted = line + text.count("\n", counted, start), start
+            entry, position = decoder.raw_decode(text, start)
+            yield line, entry
+    except json.JSONDecodeError as error:
+        raise PeopleError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _checked_row(
+    line: int, video_id: str | None, timestamp: object, person: Sequence[object] | None, path: Path
+) -> _Row:
+    where = f"{path}, line {line}"
+    names = ("timestamp", "x1", "y1", "x2", "y2", "score")
+    values = (timestamp,) if person is None else (timestamp, *person)
+    if len(values) != len(names) and person is not None:
+        raise PeopleError(f"{where}: the box {person} has {len(values) - 1} numbers, expected 4 or 5")
+    for name, value in zip(names, values, strict=False):
+        if not _is_number(value) or not math.isfinite(float(value)):  # type: ignore[arg-type]
+            raise PeopleError(f"{where}: {name} is {value!r}, expected a finite number")
+    seconds, *numbers = (float(value) for value in values)  # type: ignore[arg-type]
+    if seconds < 0:
+        raise PeopleError(f"{where}: timestamp is {timestamp}, expected seconds from 0 on")
+    if person is None:
+        return _Row(line, video_id, seconds, None, 1.0)
+    x1, y1, x2, y2, score = numbers
+    if x1 >= x2 or y1 >= y2:
+        raise PeopleError(f"{where}: the box {[x1, y1, x2, y2]} is inverted, expected x1 < x2 and y1 < y2")
+    if not 0 <= score <= 1:
+        raise PeopleError(f"{where}: score is {score}, expected 0 to 1")
+    return _Row(line, video_id, seconds, (x1, y1, x2, y2), score)
+
+
+def _has_fractions(rows: list[_Row], path: Path) -> bool:
+    largest, line = max(((max(row.box), row.line) for row in rows if row.box), default=(math.inf, 0))
+    if 1 < largest <= 2:
+        raise PeopleError(
+            f"{path}, line {line}: the largest coordinate of the file is {largest}; expected fractions of "
+            "at most 1, or pixels"
+        )
+    return largest <= 1
+
+
+def _rows_of_video(rows: list[_Row], video_id: str | None, path: Path) -> list[_Row]:
+    found = sorted({row.video_id for row in rows if row.video_id is not None})
+    listed = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+    if video_id is None:
+        if len(found) > 1:
+            raise PeopleError(f"The box file {path} has rows of several videos; say which: {listed}")
+        return rows
+    taken = [row for row in rows if row.video_id in (None, video_id)]
+    if not taken:
+        raise PeopleError(f"The box file {path} has no row of the video {video_id!r}; it has {listed}")
+    return taken
+
+
+def _merge_equal_boxes(rows: list[_Row]) -> list[_Row]:
+    best: dict[tuple[float, object], _Row] = {}
+    for row in rows:
+        known = best.get((row.timestamp, row.box))
+        if row.box and (known is None or row.score > known.score):
+            best[row.timestamp, row.box] = row
+    return list(best.values())

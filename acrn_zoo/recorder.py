@@ -1,0 +1,123 @@
+"""Predictions onto disk as they come: AVA-form CSV, JSON lines and an annotated video, side by side."""
+
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from acrn_zoo.annotate import AnnotatedVideo
+from acrn_zoo.errors import UserError
+from acrn_zoo.results import AvaCsvWriter, JsonLinesWriter, require_writable
+from acrn_zoo.structures import Detections
+
+
+class OutputError(UserError, OSError):
+    """The output folder cannot be made."""
+
+
+@dataclass
+class Summary:
+    """What has been recorded so far.
+
+    Args:
+        num_keyframes: keyframes, with and without people.
+        num_people: people over all keyframes.
+        actions: by name of the action: how many people did it, and the best score.
+    """
+
+    num_keyframes: int = 0
+    num_people: int = 0
+    actions: dict[str, tuple[int, float]] = field(default_factory=lambda: defaultdict(lambda: (0, 0.0)))
+
+    def add(self, detections: Detections, *, top: int, threshold: float) -> None:
+        """Count one keyframe."""
+        self.num_keyframes += 1
+        self.num_people += len(detections)
+        for best in detections.top(top, threshold):
+            for column, score in best:
+                name = detections.categories[column]
+                count, highest = self.actions[name]
+                self.actions[name] = (count + 1, max(highest, score))
+
+
+class Recorder:
+    """Writes ``NAME.csv``, ``NAME.jsonl`` and ``NAME_annotated.mp4`` for a video ``NAME.*`` into one folder.
+
+    All are valid files at any moment, so that an interrupted run leaves what it has done. Nothing that exists is
+    overwritten unless asked for.
+
+    Args:
+        video: the video file that the detections are of.
+        folder: where to write; made if it is not there.
+        hold: how many seconds before and after its keyframe a detection is drawn in the annotated video.
+        top: at most so many actions a person are written and drawn.
+        threshold: only actions with a score above it.
+        with_video: write the annotated video.
+        overwrite: whether existing files may be replaced.
+
+    Raises:
+        UserError: if the folder cannot be made or written to, or a file exists.
+    """
+
+    def __init__(
+        self,
+        video: str | Path,
+        folder: str | Path,
+        *,
+        hold: float = 0.5,
+        top: int = 5,
+        threshold: float = 0.3,
+        with_video: bool = True,
+        overwrite: bool = False,
+    ) -> None:
+        video, folder = Path(video), Path(folder)
+        self.top, self.threshold = top, threshold
+        self.summary = Summary()
+        csv, json_lines = folder / f"{video.stem}.csv", folder / f"{video.stem}.jsonl"
+        annotated = folder / f"{video.stem}_annotated.mp4"
+        self.paths = (csv, json_lines, annotated) if with_video else (csv, json_lines)
+        _make_folder(folder)
+        for path in self.paths:  # all before the first is opened: no half of a run beside an old other half
+            require_writable(path, overwrite=overwrite)
+        self._writers = (
+            AvaCsvWriter(csv, top=top, threshold=threshold, overwrite=overwrite),
+            JsonLinesWriter(json_lines, top=top, threshold=threshold, overwrite=overwrite),
+        )
+        self._video = (
+            AnnotatedVideo(video, annotated, hold=hold, top=top, threshold=threshold, overwrite=overwrite)
+            if with_video
+            else None
+        )
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Recorder":
+        for part in (*self._writers, self._video):
+            if part is not None:
+                self._stack.enter_context(part)
+        return self
+
+    def add(self, detections: Detections) -> None:
+        """Write one keyframe; keyframes ascend."""
+        for writer in self._writers:
+            writer.write(detections)
+        if self._video is not None:
+            self._video.add(detections)
+        self.summary.add(detections, top=self.top, threshold=self.threshold)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the output folder {folder} cannot be made ({error.strerror}): choose another one"
+        ) from error

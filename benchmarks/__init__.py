@@ -1,0 +1,1 @@
+"""Measurements. Each is a command; figures in the README come from these alone."""

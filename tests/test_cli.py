@@ -1,0 +1,199 @@
+"""The command line, from its arguments to the files and messages."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import acrn_zoo
+from acrn_zoo.cli import main
+from acrn_zoo.data.video import VideoReader
+from acrn_zoo.models import ActionDetector
+from acrn_zoo.zoo import SlowFastArchitecture
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = ("run", "sit", "talk to", "watch, quietly")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, small_detector: ActionDetector) -> str:
+    architecture = SlowFastArchitecture(depth=18, width=8, num_classes=4)
+    acrn_zoo.save_detector(tmp_path / "weights.pth", small_detector, architecture, NAMES)
+    return "weights.pth"
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> str:
+    (tmp_path / "boxes.csv").write_text("timestamp,x1,y1,x2,y2\n0,5,8,40,60\n1,6,8,41,60\n1,50,4,90,62\n2.5,5,8,40,60\n")
+    return "boxes.csv"
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_predict_writes_everything(
+    small_video: Path, weights: str, boxes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("predict", small_video, "--weights", weights, "--boxes", boxes, "--threshold", 0, "--top", 2) == 0
+    output = capsys.readouterr().out
+    assert "3 keyframes" in output
+    assert "4 people" in output
+    assert re.search(r"action +people +best score", output)
+
+    folder = Path("small_actions")
+    rows = pd.read_csv(folder / "small.csv", header=None)
+    assert rows[1].tolist() == [0] * 2 + [1] * 4 + [2.5] * 2
+    assert rows[6].between(1, 4).all()
+    lines = [json.loads(line) for line in (folder / "small.jsonl").read_text().splitlines()]
+    assert [len(line["people"]) for line in lines] == [1, 2, 1]
+    assert all(action["name"] in NAMES for line in lines for person in line["people"] for action in person["actions"])
+    with VideoReader(folder / "small_annotated.mp4") as video:
+        assert len(list(video.frames())) == 30
+
+
+def test_no_people_at_all(small_video: Path, weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("nobody.json").write_text('[{"timestamp": 1.0, "boxes": []}]')
+    assert run("predict", small_video, "--weights", weights, "--boxes", "nobody.json") == 0
+    assert "No people were found" in capsys.readouterr().out
+    assert Path("small_actions/small.csv").read_text() == ""
+    assert json.loads(Path("small_actions/small.jsonl").read_text())["people"] == []
+
+
+def test_never_overwrites_silently(
+    small_video: Path, weights: str, boxes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("predict", small_video, "--weights", weights, "--boxes", boxes, "--out", "out")
+    assert run(*arguments) == 0
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    capsys.readouterr()
+    assert run(*arguments) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+    assert run(*arguments, "--overwrite", "--no-video") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.mp4"], "missing.mp4"),
+        (["{video}", "--weights", "AVA23"], "AVA21_V0, AVA21_V1, AVA22_V0, AVA22_V1"),
+        (["{video}", "--weights", "nowhere.pth"], "nowhere.pth does not exist"),
+        (["{video}", "--weights", "page.pth"], "page.pth is a web page, not a checkpoint"),
+        (["{video}", "--boxes", "nowhere.csv"], "nowhere.csv cannot be read"),
+        (["{video}", "--boxes", "outside.csv"], "outside.csv, line 2: .* outside the frames"),
+        (["{video}", "--boxes", "late.csv"], "wanted at 99 s"),
+        (["{video}", "--device", "cuda:9"], "device 'cuda:9' cannot be used"),
+        (["{video}", "--out", "page.pth/out"], "page.pth/out"),
+        (["{video}", "--out", "/proc/out"], "output folder /proc/out cannot be made"),
+        (["page.pth"], "page.pth"),
+    ],
+)
+def test_one_clear_error(
+    arguments: list[str],
+    message: str,
+    small_video: Path,
+    weights: str,
+    boxes: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("page.pth").write_text("<!DOCTYPE html><title>404</title>")
+    Path("outside.csv").write_text("timestamp,x1,y1,x2,y2\n0,500,8,540,60\n")
+    Path("late.csv").write_text("timestamp,x1,y1,x2,y2\n99,5,8,40,60\n")
+    arguments = [argument.format(video=small_video) for argument in arguments]
+    if "--weights" not in arguments:
+        arguments += ["--weights", weights]
+    if "--boxes" not in arguments:
+        arguments += ["--boxes", boxes]
+    assert run("predict", *arguments) == 1
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("acrn-zoo: error:") == 1
+    assert "Traceback" not in error
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder(
+    small_video: Path, weights: str, boxes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("locked").mkdir(mode=0o500)
+    assert run("predict", small_video, "--weights", weights, "--boxes", boxes, "--out", "locked") == 1
+    assert "locked" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--every", "1", "--boxes", "b.csv"], "--every does not go with --boxes"),
+        (["--every", "0"], "above 0"),
+        (["--threshold", "2"], "not in 0 to 1"),
+        (["--top", "0"], "1 or more"),
+        (["--boxes", "b.csv", "--people", "fasterrcnn"], "not allowed with"),
+    ],
+)
+def test_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run("predict", "video.mp4", *arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_short_video_is_a_note_not_a_failure(
+    small_video: Path, weights: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from acrn_zoo.data.video import VideoWriter
+
+    with VideoWriter("short.mp4", size=(64, 96), frame_rate=10) as video:
+        for number in range(8):
+            video.write(torch.full((64, 96, 3), 20 * number, dtype=torch.uint8), number / 10)
+    Path("b.csv").write_text("timestamp,x1,y1,x2,y2\n0,5,8,40,60\n")
+    assert run("predict", "short.mp4", "--weights", weights, "--boxes", "b.csv") == 0
+    assert "note: short.mp4 is 0.80 s long, shorter than a clip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_interrupted_run_leaves_valid_files(
+    number: signal.Signals, small_video: Path, weights: str, tmp_path: Path
+) -> None:
+    moments = [round(0.05 * index, 2) for index in range(58)]
+    Path("b.csv").write_text("timestamp,x1,y1,x2,y2\n" + "".join(f"{moment},5,8,40,60\n" for moment in moments))
+    command = [sys.executable, "-W", "ignore", "-m", "acrn_zoo", "predict", str(small_video), "--weights", weights]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, "--boxes", "b.csv", "--threshold", "0", "--out", "out"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = Path("out/small.jsonl")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (lines.exists() and lines.read_text().count("\n") >= 3):
+        time.sleep(0.002)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+
+    done = [json.loads(line)["timestamp"] for line in lines.read_text().splitlines()]
+    assert 3 <= len(done) < len(moments), output
+    assert done == moments[: len(done)]
+    rows = pd.read_csv("out/small.csv", header=None)
+    assert set(rows[1].round(2)) <= set(moments)
+    if number != signal.SIGKILL:
+        assert process.returncode == 130, output
+        assert "interrupted" in output
+        assert f"{len(done)} keyframes" in output
+        with VideoReader("out/small_annotated.mp4") as video:
+            assert list(video.frames())
