@@ -54,9 +54,7 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not head:
         raise CheckpointError(f"{path} is empty: fetch or copy it again.")
     if head.lstrip().startswith(b"<"):
-        raise CheckpointError(
-            f"{path} is a web page, not a checkpoint: a download that failed. Fetch the file itself."
-        )
+        raise CheckpointError(f"{path} is a web page, not a checkpoint: a download that failed. Fetch the file itself.")
     if path.suffix.lower() == ".safetensors":
         return _load_safetensors(path)
     content = _load_torch(path, is_zip=head.startswith(b"PK\x03\x04"))
@@ -127,9 +125,7 @@ def save_checkpoint(
     if path.exists() and not overwrite:
         raise CheckpointError(f"{path} exists: choose another name, or say overwrite=True.")
     if not _is_plain(architecture):
-        raise CheckpointError(
-            f"architecture holds more than plain values and cannot be saved: {architecture!r}"
-        )
+        raise CheckpointError(f"architecture holds more than plain values and cannot be saved: {architecture!r}")
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,

@@ -21,7 +21,7 @@ from acrn_zoo.data.video import VideoReader
 from acrn_zoo.errors import UserError
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.models.backbone import TemporalPool
-from acrn_zoo.people import BoxFile, PeopleDetector
+from acrn_zoo.people import BoxFile
 from acrn_zoo.predictor import ActionPredictor, create_person_detector, resolve_device
 from acrn_zoo.recorder import Recorder, Summary
 from acrn_zoo.structures import Detections
@@ -121,46 +121,42 @@ def _add_demo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _predict(options: argparse.Namespace, interruption: "Interruption") -> None:
+    """Everything that can be wrong is looked at before the first download."""
     device = resolve_device(options.device)
-    folder = options.out or Path(f"{options.video.stem}_actions")
-    with VideoReader(options.video, decoder=options.decoder) as reader:  # tell what is wrong before any download
+    with VideoReader(options.video, decoder=options.decoder) as reader:
         duration = reader.info.duration
-    people: PeopleDetector
-    if options.boxes is not None:
-        people = BoxFile(options.boxes, video_id=options.video.stem)
-        total = len(people.timestamps) if options.every is None else None
-    else:
-        total = None
+    boxes = None if options.boxes is None else BoxFile(options.boxes, video_id=options.video.stem)
     every = options.every or 1.0
-    if total is None and duration is not None:
-        total = int(duration / every) + 1
-    with Recorder(
+    recorder = Recorder(
         options.video,
-        folder,
+        options.out or Path(f"{options.video.stem}_actions"),
         hold=every / 2,
         top=options.top,
         threshold=options.threshold,
         with_video=not options.no_video,
         overwrite=options.overwrite,
-    ) as recorder:
-        if options.boxes is None:
-            people = create_person_detector(threshold=options.person_threshold, device=device)
-        predictor = ActionPredictor(
-            _model(options.weights, options.temporal_pool),
-            people,
-            device=device,
-            dtype=DTYPES[options.dtype],
-            batch_size=options.batch_size,
-        )
-        found = predictor.predict(options.video, every=options.every, decoder=options.decoder)
+    )
+    predictor = ActionPredictor(
+        _model(options.weights, options.temporal_pool),
+        boxes or create_person_detector(threshold=options.person_threshold, device=device),
+        device=device,
+        dtype=DTYPES[options.dtype],
+        batch_size=options.batch_size,
+    )
+    found = predictor.predict(options.video, every=options.every, decoder=options.decoder)
+    total = None if duration is None else int(duration / every) + 1
+    if boxes is not None:
+        total = len(boxes.timestamps)
+    with recorder:
         _record(found, recorder, total, interruption)
 
 
 def _demo(options: argparse.Namespace, interruption: "Interruption") -> None:
     print(demo.ABOUT)
     made = demo.prepare(options.out, overwrite=options.overwrite)
+    recorder = Recorder(made.video, options.out, threshold=0.0, top=3, overwrite=options.overwrite)
     predictor = ActionPredictor(demo.untrained_model(), made.boxes)
-    with Recorder(made.video, options.out, threshold=0.0, top=3, overwrite=options.overwrite) as recorder:
+    with recorder:
         _record(predictor.predict(made.video), recorder, made.num_keyframes, interruption)
     picture = demo.draw(made, options.out, overwrite=options.overwrite)
     print(f"\nLook at {picture}\nNext, a video of your own: acrn-zoo predict VIDEO --weights ava22")
@@ -176,9 +172,7 @@ def _model(weights: str, temporal_pool: TemporalPool | None) -> ActionDetector:
     return acrn_zoo.slowfast_r50_acrn(weights=chosen, temporal_pool=temporal_pool)
 
 
-def _record(
-    found: Iterator[Detections], recorder: Recorder, total: int | None, interruption: "Interruption"
-) -> None:
+def _record(found: Iterator[Detections], recorder: Recorder, total: int | None, interruption: "Interruption") -> None:
     """Write every keyframe with a progress bar, and the summary whatever happens."""
     started = time.perf_counter()
     try:

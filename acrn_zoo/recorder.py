@@ -44,8 +44,8 @@ class Summary:
 class Recorder:
     """Writes ``NAME.csv``, ``NAME.jsonl`` and ``NAME_annotated.mp4`` for a video ``NAME.*`` into one folder.
 
-    All are valid files at any moment, so that an interrupted run leaves what it has done. Nothing that exists is
-    overwritten unless asked for.
+    A context manager. All are valid files at any moment, so that an interrupted run leaves what it has done; one that
+    fails before its first keyframe leaves nothing. Nothing that exists is overwritten unless asked for.
 
     Args:
         video: the video file that the detections are of.
@@ -71,39 +71,50 @@ class Recorder:
         with_video: bool = True,
         overwrite: bool = False,
     ) -> None:
-        video, folder = Path(video), Path(folder)
-        self.top, self.threshold = top, threshold
+        self.video, folder = Path(video), Path(folder)
+        self.hold, self.top, self.threshold, self.overwrite = hold, top, threshold, overwrite
         self.summary = Summary()
-        csv, json_lines = folder / f"{video.stem}.csv", folder / f"{video.stem}.jsonl"
-        annotated = folder / f"{video.stem}_annotated.mp4"
-        self.paths = (csv, json_lines, annotated) if with_video else (csv, json_lines)
+        name = self.video.stem
+        endings = (".csv", ".jsonl", "_annotated.mp4") if with_video else (".csv", ".jsonl")
+        self.paths = tuple(folder / f"{name}{ending}" for ending in endings)
+        self._writers: tuple[AvaCsvWriter | JsonLinesWriter, ...] = ()
+        self._annotated: AnnotatedVideo | None = None
+        self._stack = ExitStack()
         _make_folder(folder)
         for path in self.paths:  # all before the first is opened: no half of a run beside an old other half
             require_writable(path, overwrite=overwrite)
-        self._writers = (
-            AvaCsvWriter(csv, top=top, threshold=threshold, overwrite=overwrite),
-            JsonLinesWriter(json_lines, top=top, threshold=threshold, overwrite=overwrite),
-        )
-        self._video = (
-            AnnotatedVideo(video, annotated, hold=hold, top=top, threshold=threshold, overwrite=overwrite)
-            if with_video
-            else None
-        )
-        self._stack = ExitStack()
 
     def __enter__(self) -> "Recorder":
-        for part in (*self._writers, self._video):
-            if part is not None:
-                self._stack.enter_context(part)
+        csv, json_lines, *annotated = self.paths
+        with ExitStack() as stack:
+            if annotated:
+                video = AnnotatedVideo(
+                    self.video,
+                    annotated[0],
+                    hold=self.hold,
+                    top=self.top,
+                    threshold=self.threshold,
+                    overwrite=self.overwrite,
+                )
+                self._annotated = stack.enter_context(video)
+            self._writers = (
+                stack.enter_context(
+                    AvaCsvWriter(csv, top=self.top, threshold=self.threshold, overwrite=self.overwrite)
+                ),
+                stack.enter_context(
+                    JsonLinesWriter(json_lines, top=self.top, threshold=self.threshold, overwrite=self.overwrite)
+                ),
+            )
+            self._stack = stack.pop_all()
         return self
 
     def add(self, detections: Detections) -> None:
         """Write one keyframe; keyframes ascend."""
         for writer in self._writers:
             writer.write(detections)
-        if self._video is not None:
-            self._video.add(detections)
         self.summary.add(detections, top=self.top, threshold=self.threshold)
+        if self._annotated is not None:
+            self._annotated.add(detections)
 
     def __exit__(
         self,
@@ -112,6 +123,9 @@ class Recorder:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
+        if error is not None and not self.summary.num_keyframes:
+            for path in self.paths:  # empty, and in the way of the next try
+                path.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -78,7 +78,12 @@ class Detections:
 
         Returns:
             One list an actor, of ``(column, score)``; equal scores in the order of their columns.
+
+        Raises:
+            ValueError: if ``number`` is negative.
         """
+        if number < 0:
+            raise ValueError(f"number is {number}, expected 0 or more")
         best = []
         for row in self.scores:
             values, columns = torch.sort(row, descending=True, stable=True)

@@ -146,7 +146,7 @@ def save_png(path: str | Path, image: Tensor, *, overwrite: bool = False) -> Non
 def _to_image(frame: Tensor) -> Image.Image:
     if frame.dtype != torch.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         raise ValueError(f"a picture is {frame.dtype} {tuple(frame.shape)}, expected uint8 [H, W, 3]")
-    return Image.fromarray(frame.cpu().numpy().copy())
+    return Image.fromarray(frame.cpu().numpy())
 
 
 def _drawn_boxes(boxes: Tensor, size: tuple[int, int]) -> list[_Rectangle]:

@@ -76,9 +76,7 @@ _PYTORCHVIDEO_BACKBONE: dict[str, Any] = {
     "sha256_prefix": None,
     "recipe": "https://github.com/facebookresearch/pytorchvideo/blob/main/docs/source/model_zoo.md",
 }
-_INFERRED_POOLING = (
-    "Average pooling over time is inferred from the configs of that date, not stated by the file."
-)
+_INFERRED_POOLING = "Average pooling over time is inferred from the configs of that date, not stated by the file."
 
 
 class WeightsError(UserError, ValueError):
@@ -271,17 +269,13 @@ class SlowFast_R50_Weights(PublishedWeights):  # noqa: N801 - TorchVision's way 
     """Initial weights for the SlowFast R50 8x8 backbone: what to start training from."""
 
     KINETICS400_MMACTION2_V0 = Weights(
-        url=_mmaction2_file(
-            "recognition/slowfast", "slowfast_r50_8x8x1_256e_kinetics400_rgb", "_20200716-73547d2b"
-        ),
+        url=_mmaction2_file("recognition/slowfast", "slowfast_r50_8x8x1_256e_kinetics400_rgb", "_20200716-73547d2b"),
         transforms=_TRANSFORMS,
         meta={
             **_BACKBONE,
             "sha256_prefix": "73547d2b",
             "metrics": {"Kinetics-400": {"acc@1": 76.94, "acc@5": 92.8}},
-            "recipe": _mmaction2_recipe(
-                "0.x/recognition/slowfast", "slowfast_r50_8x8x1_256e_kinetics400_rgb"
-            ),
+            "recipe": _mmaction2_recipe("0.x/recognition/slowfast", "slowfast_r50_8x8x1_256e_kinetics400_rgb"),
             "temporal_pool": None,
             "_docs": "What both generations of MMAction2's ACRN and its baselines were started from.",
         },
@@ -295,9 +289,7 @@ class SlowFast_R50_Weights(PublishedWeights):  # noqa: N801 - TorchVision's way 
             **_BACKBONE,
             "sha256_prefix": "1cb6dfc8",
             "metrics": {"Kinetics-400": {"acc@1": 76.8}},
-            "recipe": _mmaction2_recipe(
-                "main/recognition/slowfast", "slowfast_r50_8xb8-8x8x1-256e_kinetics400-rgb"
-            ),
+            "recipe": _mmaction2_recipe("main/recognition/slowfast", "slowfast_r50_8xb8-8x8x1-256e_kinetics400-rgb"),
             "temporal_pool": None,
             "_docs": "Trained by MMAction2 1.x.",
         },
@@ -333,9 +325,7 @@ class SlowFast_R50_Weights(PublishedWeights):  # noqa: N801 - TorchVision's way 
 Record = TypeVar("Record", bound=WeightsEnum)
 
 
-def resolve_weights(
-    enum_class: type[Record], weights: Record | str | os.PathLike[str] | None
-) -> Record | Path | None:
+def resolve_weights(enum_class: type[Record], weights: Record | str | os.PathLike[str] | None) -> Record | Path | None:
     """Find out what the user means by ``weights``.
 
     Args:

@@ -15,7 +15,7 @@ import torch
 
 import acrn_zoo
 from acrn_zoo.cli import main
-from acrn_zoo.data.video import VideoReader
+from acrn_zoo.data.video import VideoReader, VideoWriter
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.zoo import SlowFastArchitecture
 
@@ -37,7 +37,8 @@ def weights(tmp_path: Path, small_detector: ActionDetector) -> str:
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> str:
-    (tmp_path / "boxes.csv").write_text("timestamp,x1,y1,x2,y2\n0,5,8,40,60\n1,6,8,41,60\n1,50,4,90,62\n2.5,5,8,40,60\n")
+    rows = ("timestamp,x1,y1,x2,y2", "0,5,8,40,60", "1,6,8,41,60", "1,50,4,90,62", "2.5,5,8,40,60")
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
     return "boxes.csv"
 
 
@@ -126,9 +127,7 @@ def test_one_clear_error(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_read_only_folder(
-    small_video: Path, weights: str, boxes: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_read_only_folder(small_video: Path, weights: str, boxes: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("locked").mkdir(mode=0o500)
     assert run("predict", small_video, "--weights", weights, "--boxes", boxes, "--out", "locked") == 1
     assert "locked" in capsys.readouterr().err
@@ -151,11 +150,7 @@ def test_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture
     assert message in capsys.readouterr().err
 
 
-def test_short_video_is_a_note_not_a_failure(
-    small_video: Path, weights: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    from acrn_zoo.data.video import VideoWriter
-
+def test_short_video_is_a_note_not_a_failure(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
     with VideoWriter("short.mp4", size=(64, 96), frame_rate=10) as video:
         for number in range(8):
             video.write(torch.full((64, 96, 3), 20 * number, dtype=torch.uint8), number / 10)
@@ -165,9 +160,7 @@ def test_short_video_is_a_note_not_a_failure(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_interrupted_run_leaves_valid_files(
-    number: signal.Signals, small_video: Path, weights: str, tmp_path: Path
-) -> None:
+def test_interrupted_run_leaves_valid_files(number: signal.Signals, small_video: Path, weights: str) -> None:
     moments = [round(0.05 * index, 2) for index in range(58)]
     Path("b.csv").write_text("timestamp,x1,y1,x2,y2\n" + "".join(f"{moment},5,8,40,60\n" for moment in moments))
     command = [sys.executable, "-W", "ignore", "-m", "acrn_zoo", "predict", str(small_video), "--weights", weights]

@@ -178,6 +178,16 @@ def test_box_file_forms(form: str, tmp_path: Path) -> None:
     assert people_at(boxes, 3.5) == [pytest.approx([0, 0, 200, 100, 1])]
 
 
+def test_timestamps_ascend(tmp_path: Path) -> None:
+    moments = [9, 1.5, 700, 33, 2, 1.5]
+    text = "".join(f"film,{moment},0,0,1,1\n" for moment in moments)
+    assert box_file(tmp_path, text).timestamps == (1.5, 2, 9, 33, 700)
+
+
+def test_json_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert box_file(tmp_path, '\ufeff[{"timestamp": 2, "boxes": []}]').timestamps == (2.0,)
+
+
 def test_box_file_is_a_people_detector(tmp_path: Path) -> None:
     boxes, scores = find_people(box_file(tmp_path, "film,2,-10,-10,30,300\n"), FRAME, KEYFRAME)
     assert boxes.tolist() == [[0, 0, 30, 100]]

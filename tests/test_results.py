@@ -204,6 +204,17 @@ def test_read_only_folder(writer_class: type[AvaCsvWriter], tmp_path: Path, monk
         writer_class(tmp_path / "out", top=1, threshold=0)
 
 
+@pytest.mark.parametrize("writer_class", WRITERS)
+def test_a_file_that_appears_meanwhile_is_spared(
+    writer_class: type[AvaCsvWriter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").write_text("precious")
+    monkeypatch.setattr("acrn_zoo.results.require_writable", lambda *_, **__: None)
+    with pytest.raises(ResultsError, match="File exists"):
+        writer_class(tmp_path / "out", top=1, threshold=0)
+    assert (tmp_path / "out").read_text() == "precious"
+
+
 def test_require_writable_accepts_a_new_file(tmp_path: Path) -> None:
     require_writable(tmp_path / "new", overwrite=False)
     assert not (tmp_path / "new").exists()
@@ -228,8 +239,10 @@ def test_a_keyframe_written_in_part_is_taken_back(tmp_path: Path) -> None:
                 return os.write(raw_file, data[: len(data) // 2])
 
         writer._file = AlmostFull()  # type: ignore[assignment]
+        before = (tmp_path / "out").read_bytes()
         with pytest.raises(ResultsError, match="took only a part"):
             writer.write(detections_at(2))
+        assert (tmp_path / "out").read_bytes() == before
         writer._file = whole_file
         writer.write(detections_at(3))
         os.close(raw_file)

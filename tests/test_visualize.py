@@ -76,6 +76,8 @@ def test_nobody_leaves_the_picture_as_it_is(size: tuple[int, int]) -> None:
     factor = drawn.shape[0] // size[0]
     middles = drawn.reshape(size[0], factor, size[1], factor, 3).float().mean(dim=(1, 3))
     assert (middles - frame.float()).abs().max() <= (0 if factor == 1 else 4)
+    blocks = frame.repeat_interleave(factor, dim=0).repeat_interleave(factor, dim=1)
+    assert torch.equal(drawn, blocks) == (factor == 1)  # enlarged smoothly
 
 
 def test_draws_the_box_and_nothing_far_away() -> None:
@@ -84,6 +86,8 @@ def test_draws_the_box_and_nothing_far_away() -> None:
     orange = torch.tensor(visualize._PALETTE[0], dtype=torch.uint8)
     for border in (drawn[200, 300:420], drawn[399, 300:420], drawn[200:400, 300], drawn[200:400, 419]):
         assert bool((border == orange).all())
+    for rim in (drawn[400, 300:420], drawn[200:400, 420]):
+        assert not bool((rim == orange).all(dim=-1).any())
     inside, untouched = drawn[210:390, 310:410], frame[210:390, 310:410]
     assert torch.equal(inside, untouched)
     for far in (drawn[:150], drawn[410:], drawn[:, :290], drawn[:, 600:]):
@@ -209,6 +213,24 @@ def test_a_plate_avoids_other_people() -> None:
     below, above = (100, 200, 200, 300), (100, 100, 200, 200)
     plates = visualize._place_plates([(20, 50), None], [below, above], (400, 400))
     assert plates == [(100, 300, 150, 320), None]
+
+
+def test_a_plate_rather_hides_a_little_than_stands_in_a_worse_place() -> None:
+    box, above, below = (100, 100, 200, 200), (100, 70, 200, 81), (100, 200, 200, 220)
+    plates = visualize._place_plates([(20, 100), None, None], [box, above, below], (400, 400))
+    assert plates[0] == (100, 80, 200, 100)
+    above = (100, 70, 200, 90)
+    plates = visualize._place_plates([(20, 100), None, None], [box, above, below], (400, 400))
+    assert plates[0] == (200, 100, 300, 120)
+
+
+def test_plates_cover_a_quarter_of_the_picture_at_most() -> None:
+    size, font = (480, 480), visualize._font(40)
+    actions = [[(name, "0.90") for name in CATEGORIES[:5]]]
+    ((plate, lines),) = visualize._lay_out(actions, [(0, 0, 480, 480)], size, font)
+    assert plate is not None
+    assert 1 <= len(lines) < 5
+    assert (plate[2] - plate[0]) * (plate[3] - plate[1]) <= 480 * 480 / 4
 
 
 def test_no_place_is_left() -> None:

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import torch
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
@@ -40,6 +42,7 @@ _MAY_GO_BACK = 1.0  # seconds by which a damaged time stamp may go back before w
 _READ_THROUGH = 3.0  # seconds from the start that are sooner decoded than sought
 _FASTEST = 1000  # frames a second; where FFmpeg finds no rate it states the ticks of the clock
 _TURNS = [(False, False, False), (True, True, False), (False, True, True), (True, False, True)]  # not mirrored
+_STARTS_WITH_NONSENSE = ("mpeg1video", "mpeg2video", "mpeg4")  # decoders that do not wait for a key frame
 _WRITER_TIME_BASE = Fraction(1, 90000)
 
 
@@ -238,6 +241,7 @@ class VideoReader:
     def _decode(self, target: float | None) -> Iterator[Frame]:
         """The frames from the key frame that seeking to ``target`` finds; all of them if it is None."""
         container, stream = self._open()
+        convert = _Converter(self._orientation)
         previous: Frame | None = None
         try:
             if target is not None:
@@ -247,7 +251,7 @@ class VideoReader:
                 if (picture.height, picture.width) != self._stored_size:
                     raise _BrokenOffError(f"the picture changes its size to {picture.width}x{picture.height}")
                 duration = float(picture.duration * self._time_base) or self._frame_duration
-                previous = Frame(time, duration, _converter(picture, self._orientation))
+                previous = Frame(time, duration, partial(convert, picture))
                 yield previous
         except _BrokenOffError as error:
             end = 0.0 if previous is None else previous.time + previous.duration
@@ -331,6 +335,7 @@ class VideoReader:
     ) -> Iterator[VideoFrame]:
         """The decoder's sound pictures; unsound ones before the first (cut recordings, seeks) are skipped."""
         has_begun = False
+        needs_key = is_sought or stream.codec_context.name in _STARTS_WITH_NONSENSE
         for packet in self._packets(container, stream):
             # the decoder would make a half-grey picture of an incomplete packet: take what it holds back, and stop
             is_incomplete = packet.is_corrupt
@@ -341,7 +346,7 @@ class VideoReader:
                     raise _BrokenOffError(error.strerror) from error
                 continue
             for picture in pictures:
-                if not has_begun and (picture.is_corrupt or (is_sought and not picture.key_frame)):
+                if not has_begun and (picture.is_corrupt or (needs_key and not picture.key_frame)):
                     continue
                 if picture.is_corrupt:
                     raise _BrokenOffError("a damaged picture")
@@ -441,26 +446,17 @@ class VideoWriter:
         self.path = Path(path)
         self.size = size
         self._last_stamp = -1
+        self._is_closed = False
         if min(size) < 1 or not 0 < frame_rate < math.inf:
             raise ValueError(f"size is {size} and frame_rate {frame_rate}, expected positive numbers")
-        if self.path.exists():
-            raise VideoError(f"{self.path}: exists already. Choose another name, or remove it first.")
-        rate = Fraction(frame_rate).limit_denominator(1001)
-        flags = {"movflags": "+hybrid_fragmented+frag_keyframe", "flush_packets": "1"}
+        self._rate = Fraction(frame_rate).limit_denominator(100000)
+        self._output: tuple[OutputContainer, VideoStream] | None = None
         try:
-            self._container = av.open(f"file:{self.path}", "w", format="mp4", container_options=flags)
-        except (av.FFmpegError, OSError) as error:
+            self.path.open("xb").close()  # a bad folder shows now, not after hours
+        except FileExistsError:
+            raise VideoError(f"{self.path}: exists already. Choose another name, or remove it first.") from None
+        except OSError as error:
             raise self._cannot_write(error) from error
-        self._stream = self._container.add_stream(
-            "libx264",
-            rate=rate,
-            # without B-frames and with a short look-ahead, little is pending when the program is killed
-            options={"crf": "20", "preset": "veryfast", "bf": "0", "rc-lookahead": "5"},
-        )
-        self._stream.height, self._stream.width = (side + side % 2 for side in size)
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.gop_size = max(1, round(rate))
-        self._stream.codec_context.time_base = _WRITER_TIME_BASE
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -478,9 +474,12 @@ class VideoWriter:
             time: seconds; later than that of the frame before.
 
         Raises:
-            ValueError: if the frame is of another size or type, or the time does not advance.
+            ValueError: if the frame is of another size or type, the time does not advance, or the writer is
+                closed.
             VideoError: if the file cannot be written, for instance because the disk is full.
         """
+        if self._is_closed:
+            raise ValueError(f"{self.path}: the writer is closed")
         array = np.asarray(frame)
         if array.shape != (*self.size, 3) or array.dtype != np.uint8:
             expected = (*self.size, 3)
@@ -493,23 +492,44 @@ class VideoWriter:
         padded = np.pad(array, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         picture = VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
         picture.pts, picture.time_base = stamp, _WRITER_TIME_BASE
-        self._encode(picture)
+        try:
+            container, stream = self._output = self._output or self._open()
+            container.mux(stream.encode(picture))
+        except (av.FFmpegError, OSError) as error:
+            raise self._cannot_write(error) from error
 
     def close(self) -> None:
-        """Write what is pending and finish the file; a second call does nothing."""
-        if self._last_stamp >= 0:
-            self._last_stamp = -1
-            self._encode(None)
+        """Write what is pending and finish the file; a second call does nothing. Without any frame no file is left."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._output is None:
+            self.path.unlink(missing_ok=True)
+            return
+        container, stream = self._output
         try:
-            self._container.close()
+            try:
+                container.mux(stream.encode(None))
+            finally:
+                container.close()
         except (av.FFmpegError, OSError) as error:
             raise self._cannot_write(error) from error
 
-    def _encode(self, picture: VideoFrame | None) -> None:
-        try:
-            self._container.mux(self._stream.encode(picture))
-        except (av.FFmpegError, OSError) as error:
-            raise self._cannot_write(error) from error
+    def _open(self) -> tuple[OutputContainer, VideoStream]:
+        """Begin the file. Not before there is a frame: FFmpeg crashes when it closes one that has none."""
+        flags = {"movflags": "+hybrid_fragmented+frag_keyframe", "flush_packets": "1"}
+        container = av.open(f"file:{self.path}", "w", format="mp4", container_options=flags)
+        stream = container.add_stream(
+            "libx264",
+            rate=self._rate,
+            # without B-frames and with a short look-ahead, little is pending when the program is killed
+            options={"crf": "20", "preset": "veryfast", "bf": "0", "rc-lookahead": "5"},
+        )
+        stream.height, stream.width = (side + side % 2 for side in self.size)
+        stream.pix_fmt = "yuv420p"
+        stream.gop_size = max(1, round(self._rate))
+        stream.codec_context.time_base = _WRITER_TIME_BASE
+        return container, stream
 
     def _cannot_write(self, error: OSError | av.FFmpegError) -> VideoError:
         return VideoError(
@@ -581,7 +601,8 @@ def _is_cut(container: InputContainer, stream: VideoStream, last: av.Packet | No
         return num_packets < stream.frames - _MAY_MISS * float(stream.average_rate or 0)
     if name not in _STATES_LENGTH or container.duration is None:
         return False
-    return end < ((container.start_time or 0) + container.duration) / av.time_base - _MAY_MISS
+    # counted from zero, as FFmpeg writes it even if the first frame comes later
+    return end < container.duration / av.time_base - _MAY_MISS
 
 
 def _flush_packet(stream: VideoStream) -> av.Packet:
@@ -605,13 +626,20 @@ def _same(image: Tensor) -> Tensor:
     return image
 
 
-def _converter(picture: VideoFrame, orientation: tuple[bool, bool, bool]) -> Callable[[], Tensor]:
-    def convert() -> Tensor:
-        image = torch.from_numpy(picture.to_ndarray(format="rgb24"))
-        is_transposed, flips_x, flips_y = orientation
+class _Converter:
+    """Makes upright RGB tensors of the pictures of one stream; it prepares its tables once, not every time."""
+
+    def __init__(self, orientation: tuple[bool, bool, bool]) -> None:
+        self._orientation = orientation
+        self._reformatter = VideoReformatter()
+        self._lock = Lock()  # frames may be converted by several threads
+
+    def __call__(self, picture: VideoFrame) -> Tensor:
+        with self._lock:
+            rgb = self._reformatter.reformat(picture, format="rgb24", threads=2)
+        image = torch.from_numpy(rgb.to_ndarray())
+        is_transposed, flips_x, flips_y = self._orientation
         if is_transposed:
             image = image.transpose(0, 1)
         axes = [axis for axis, flips in ((0, flips_y), (1, flips_x)) if flips]
         return image.flip(axes).contiguous() if axes else image.contiguous()
-
-    return convert
