@@ -6,7 +6,8 @@ from types import TracebackType
 
 import torch
 
-from acrn_zoo.data.video import Frame, VideoReader, VideoWriter
+from acrn_zoo.data.video import Frame, VideoReader
+from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.results import ResultsError, require_writable
 from acrn_zoo.structures import Detections, Keyframe
 from acrn_zoo.visualize import draw_detections, enlarged_size

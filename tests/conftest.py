@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from acrn_zoo.data.video import VideoWriter
+from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.zoo import SlowFastArchitecture, create_slowfast_detector
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from acrn_zoo.annotate import AnnotatedVideo
-from acrn_zoo.data.video import Frame, VideoError, VideoReader, VideoWriter
+from acrn_zoo.data.video import Frame, VideoError, VideoReader
+from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.results import ResultsError, ResultsExistError
 from acrn_zoo.structures import Detections, Keyframe
 

@@ -15,7 +15,8 @@ import torch
 
 import acrn_zoo
 from acrn_zoo.cli import main
-from acrn_zoo.data.video import VideoReader, VideoWriter
+from acrn_zoo.data.video import VideoReader
+from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.zoo import SlowFastArchitecture
 

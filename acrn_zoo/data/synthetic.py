@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from acrn_zoo.data.video import VideoWriter
+from acrn_zoo.data.video_writer import VideoWriter
 
 _SUPERSAMPLING = 3  # figures are drawn larger and scaled down, so that their edges are smooth
 _SHIRTS = ("#c8553d", "#2f6690", "#e0a030", "#588157", "#7b4b94", "#3aaed8")
@@ -76,8 +76,11 @@ def write_synthetic_video(
     """
     dice = random.Random(seed)  # noqa: S311
     shirts = dice.sample(_SHIRTS, len(_SHIRTS))
+    places = [(index + 0.5) / max(1, num_people) for index in range(num_people)]
+    columns = dice.sample(places, num_people)
     figures = tuple(
-        _new_figure(index, num_people, size, shirts[index % len(shirts)], dice) for index in range(num_people)
+        _new_figure(column, depth, size, shirts[index % len(shirts)], dice)
+        for index, (column, depth) in enumerate(zip(columns, places, strict=True))
     )
     background = _background(size, seed)
     with VideoWriter(path, size, frame_rate) as writer:
@@ -87,14 +90,14 @@ def write_synthetic_video(
     return SyntheticVideo(Path(path), size, seconds, figures)
 
 
-def _new_figure(index: int, num_people: int, size: tuple[int, int], shirt: str, dice: random.Random) -> _Figure:
+def _new_figure(column: float, depth: float, size: tuple[int, int], shirt: str, dice: random.Random) -> _Figure:
+    """A figure at a column (0 left, 1 right) and depth (0 far, 1 near: larger, lower, drawn over the others)."""
     height, width = size
-    depth = (index + 0.5) / num_people  # the nearer, the larger and the lower; drawn in this order
     return _Figure(
-        x=width * (0.15 + 0.7 * (depth * 1.6 % 1) + dice.uniform(-0.05, 0.05)),
+        x=width * (0.1 + 0.8 * column),
         feet=height * (0.74 + 0.22 * depth),
         height=height * (0.45 + 0.2 * depth),
-        speed=width * dice.uniform(0.08, 0.2) * dice.choice((-1, 1)),
+        speed=width * dice.uniform(0.05, 0.14) * dice.choice((-1, 1)),
         shirt=shirt,
         skin=dice.choice(_SKINS),
         trousers=dice.choice(_TROUSERS),

@@ -20,7 +20,8 @@ import torch
 from numbered_video import frame_times, numbered_picture, read_number, write_numbered
 from PIL import Image
 
-from acrn_zoo.data.video import VideoError, VideoReader, VideoWriter
+from acrn_zoo.data.video import VideoError, VideoReader
+from acrn_zoo.data.video_writer import VideoWriter
 
 LONG_GOP = {"preset": "ultrafast", "x264-params": "bframes=3:b-adapt=0:keyint=250:scenecut=0"}
 OPEN_GOP = {"preset": "ultrafast", "x264-params": "bframes=3:b-adapt=0:keyint=30:scenecut=0:open-gop=1"}
