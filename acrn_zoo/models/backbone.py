@@ -1,10 +1,14 @@
 """Backbones: clips in, one feature map a clip out."""
 
+import warnings
 from typing import Literal, get_args
 
 import torch
-from pytorchvideo.models.slowfast import FastToSlowFusionBuilder, create_slowfast
 from torch import Tensor, nn
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # its own, at import; nothing the user can mend
+    from pytorchvideo.models.slowfast import FastToSlowFusionBuilder, create_slowfast
 
 TemporalPool = Literal["avg", "max"]
 MIN_CLIP_LENGTH = 8

@@ -561,7 +561,7 @@ KILLED = """
 import sys, time
 sys.path.insert(0, sys.argv[2])
 from numbered_video import numbered_picture
-from acrn_zoo.data.video import VideoWriter
+from acrn_zoo.data.video_writer import VideoWriter
 writer = VideoWriter(sys.argv[1], (64, 96), 30)
 for number in range(150):
     writer.write(numbered_picture(number), number / 30)
