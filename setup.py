@@ -1,14 +1,16 @@
 """Dependencies and extras of acrn_zoo; tool settings are in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+VERSION = re.search(r'^VERSION = "(.+)"$', (HERE / "acrn_zoo/version.py").read_text(), re.MULTILINE)[1]  # type: ignore[index]
 
 setup(
     name="acrn-zoo",
-    version="0.1.0",
+    version=VERSION,
     description="Who does what in a video: Actor-Centric Relation Networks for the TorchVision and PyTorchVideo zoos",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

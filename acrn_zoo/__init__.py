@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from acrn_zoo.architecture import SlowFastArchitecture
+from acrn_zoo.version import VERSION
 from acrn_zoo.zoo import (
-    SlowFastArchitecture,
     create_acrn_head,
     create_roi_head,
     create_slowfast_detector,
@@ -18,7 +19,7 @@ from acrn_zoo.zoo import (
 if TYPE_CHECKING:
     from acrn_zoo.predictor import ActionPredictor, create_person_detector
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "ActionPredictor",

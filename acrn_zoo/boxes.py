@@ -6,12 +6,6 @@ import torch
 from torch import Tensor
 
 
-def invalid_boxes(boxes: Tensor) -> list[int]:
-    """Rows of ``boxes [R, 4]`` that are not finite, empty or inverted (``x2 <= x1`` or ``y2 <= y1``)."""
-    is_valid = torch.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return torch.nonzero(~is_valid).flatten().tolist()
-
-
 def boxes_outside(boxes: Tensor, size: tuple[int, int]) -> list[int]:
     """Rows of ``boxes [R, 4]`` (pixels) that share no pixel with a frame of ``size`` (height, width)."""
     height, width = size

@@ -1,9 +1,9 @@
-"""Checkpoint files: fetch, check, read, convert, load and save. No file's code is ever run.
+"""Checkpoint files: read, load into a model, and save. No file's code is ever run.
 
-:func:`fetch` and :func:`convert` have pages of their own, :mod:`acrn_zoo.download` and
-:mod:`acrn_zoo.conversion`, and belong to this one's interface.
+Fetching (:mod:`acrn_zoo.download`) and other projects' layouts (:mod:`acrn_zoo.conversion`) have pages of their own.
 """
 
+import codecs
 import importlib
 import os
 import re
@@ -17,21 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acrn_zoo.conversion import FORMAT, FORMAT_VERSION, CheckpointError, Converted, convert
-from acrn_zoo.download import DownloadError, cached_path, fetch, path_manager
-
-__all__ = [
-    "CheckpointError",
-    "Converted",
-    "DownloadError",
-    "cached_path",
-    "convert",
-    "fetch",
-    "load_checkpoint_file",
-    "load_into",
-    "path_manager",
-    "save_checkpoint",
-]
+from acrn_zoo.conversion import FORMAT, FORMAT_VERSION, CheckpointError
 
 MOST_NAMES = 10
 """So many names of each kind are listed when a checkpoint does not fit."""
@@ -53,7 +39,7 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     head = _first_bytes(path)
     if not head:
         raise CheckpointError(f"{path} is empty: fetch or copy it again.")
-    if head.lstrip().startswith(b"<"):
+    if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<"):
         raise CheckpointError(f"{path} is a web page, not a checkpoint: a download that failed. Fetch the file itself.")
     if path.suffix.lower() == ".safetensors":
         return _load_safetensors(path)
@@ -124,6 +110,8 @@ def save_checkpoint(
     path = Path(path)
     if path.exists() and not overwrite:
         raise CheckpointError(f"{path} exists: choose another name, or say overwrite=True.")
+    if len(categories) != len(model.state_dict().get("head.classifier.weight", categories)):
+        raise CheckpointError(f"{len(categories)} categories are not as many as the model's actions.")
     if not _is_plain(architecture):
         raise CheckpointError(f"architecture holds more than plain values and cannot be saved: {architecture!r}")
     content = {
@@ -140,8 +128,9 @@ def save_checkpoint(
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as the latter
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise CheckpointError(f"{path} cannot be written: {reason}.") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -162,7 +151,7 @@ def _safe_globals() -> list[Any]:
     """
     scalar = np.float64(0).__reduce__()[0]
     reconstruct = np.empty(0).__reduce__()[0]
-    dtypes = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdSUO"]
+    dtypes = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"]
     modules = ("numpy.core.multiarray", "numpy._core.multiarray")
     return [
         np.ndarray,
@@ -204,8 +193,11 @@ def _load_torch(path: Path, *, is_zip: bool) -> object:
                 f"{path} wants to use {forbidden[1]} while loading, which is refused: a checkpoint may hold "
                 "only tensors and plain values. If you trust it, load it yourself and save its state_dict."
             ) from error
+        if "TorchScript" in str(error):
+            raise CheckpointError(f"{path} is a TorchScript program, expected a checkpoint of tensors.") from error
         kind = "a damaged checkpoint" if is_zip else "not a checkpoint, or a damaged one"
-        raise CheckpointError(f"{path} is {kind}: fetch or copy it again.") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path} is {kind}: fetch or copy it again ({reason[:200]}).") from error
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The command line: ``acrn-zoo predict`` and ``acrn-zoo demo``."""
 
 import argparse
+import math
 import signal
 import sys
 import threading
@@ -15,17 +16,17 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-import acrn_zoo
-from acrn_zoo import demo
+from acrn_zoo import demo, zoo
 from acrn_zoo.data.video import VideoReader
 from acrn_zoo.errors import UserError
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.models.backbone import TemporalPool
 from acrn_zoo.people import BoxFile
-from acrn_zoo.predictor import ActionPredictor, create_person_detector, resolve_device
-from acrn_zoo.recorder import Recorder, Summary
+from acrn_zoo.predictor import MIN_EVERY, ActionPredictor, create_person_detector, require_within, resolve_device
+from acrn_zoo.recorder import Recorder
 from acrn_zoo.structures import Detections
-from acrn_zoo.weights import SlowFast_R50_ACRN_Weights, resolve_weights
+from acrn_zoo.version import VERSION
+from acrn_zoo.weights import SlowFast_R50_ACRN_Weights, SlowFast_R50_RoI_Weights, resolve_weights
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -40,10 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 for an error that its message explains, 130 when interrupted.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if getattr(options, "boxes", None) is not None and options.every is not None:
-        parser.error("--every does not go with --boxes: the keyframes are those of the file")
+    options = _parser().parse_args(arguments)
     try:
         with _short_warnings(), Interruption() as interruption:
             options.run(options, interruption)
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="acrn-zoo", description="Who does what in a video?")
-    parser.add_argument("--version", action="version", version=f"acrn-zoo {acrn_zoo.__version__}")
+    parser.add_argument("--version", action="version", version=f"acrn-zoo {VERSION}")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_predict(verbs)
     _add_demo(verbs)
@@ -67,21 +65,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     names = ", ".join(SlowFast_R50_ACRN_Weights.__members__)
+    baselines = ", ".join(
+        f"{SlowFast_R50_RoI_Weights.__name__}.{name}" for name in SlowFast_R50_RoI_Weights.__members__
+    )
     verb = verbs.add_parser(
         "predict",
         help="label the people of a video",
         description="Label the people of a video: an AVA-form CSV, JSON lines and an annotated video are written.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_HelpFormatter,
     )
     verb.set_defaults(run=_predict)
     verb.add_argument("video", type=Path, metavar="VIDEO", help="a video file")
     verb.add_argument(
-        "--weights", default="ava22", help=f"ava21, ava22, one of {names}, or the path of a checkpoint file"
+        "--weights",
+        default="ava22",
+        help=f"ava21, ava22, {names}, {baselines}, or the path of a file",
     )
     verb.add_argument("--temporal-pool", choices=("avg", "max"), help="for the path of a checkpoint that does not tell")
     people = verb.add_mutually_exclusive_group()
     people.add_argument(
-        "--boxes", type=Path, metavar="FILE", help="where the people are, as CSV or JSON; gives the keyframes too"
+        "--boxes", type=Path, metavar="FILE", help="where the people are, as CSV or JSON; its moments are the keyframes"
     )
     people.add_argument(
         "--people", choices=("fasterrcnn",), help="find the people with this detector; so it is if nothing is said"
@@ -91,7 +94,9 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     verb.add_argument("--out", type=Path, metavar="DIR", help="where to write; VIDEO_actions if not given")
     verb.add_argument(
-        "--every", type=_seconds, help="seconds between keyframes; 1.0, or those of the boxes, if not given"
+        "--every",
+        type=_seconds,
+        help="seconds between keyframes; 1, or with --boxes the moments of the file, if not given",
     )
     verb.add_argument("--top", type=_positive, default=5, help="at most so many actions a person")
     verb.add_argument(
@@ -113,7 +118,7 @@ def _add_demo(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "demo",
         help="see the whole way once, offline, on a small generated video",
         description=demo.ABOUT,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_HelpFormatter,
     )
     verb.set_defaults(run=_demo)
     verb.add_argument("--out", type=Path, metavar="DIR", default=Path("acrn_demo"), help="where to write")
@@ -124,8 +129,11 @@ def _predict(options: argparse.Namespace, interruption: "Interruption") -> None:
     """Everything that can be wrong is looked at before the first download."""
     device = resolve_device(options.device)
     with VideoReader(options.video, decoder=options.decoder) as reader:
-        duration = reader.info.duration
+        info = reader.info
     boxes = None if options.boxes is None else BoxFile(options.boxes, video_id=options.video.stem)
+    if boxes is not None:
+        boxes.check((info.height, info.width))
+        require_within(boxes.timestamps, info)
     every = options.every or 1.0
     recorder = Recorder(
         options.video,
@@ -135,6 +143,7 @@ def _predict(options: argparse.Namespace, interruption: "Interruption") -> None:
         threshold=options.threshold,
         with_video=not options.no_video,
         overwrite=options.overwrite,
+        inputs=[Path(path) for path in (options.boxes, options.weights) if path is not None],
     )
     predictor = ActionPredictor(
         _model(options.weights, options.temporal_pool),
@@ -144,48 +153,54 @@ def _predict(options: argparse.Namespace, interruption: "Interruption") -> None:
         batch_size=options.batch_size,
     )
     found = predictor.predict(options.video, every=options.every, decoder=options.decoder)
-    total = None if duration is None else int(duration / every) + 1
-    if boxes is not None:
+    total = None if info.duration is None else math.ceil(info.duration / every - 1e-6)
+    if boxes is not None and options.every is None:
         total = len(boxes.timestamps)
-    with recorder:
-        _record(found, recorder, total, interruption)
+    _record(found, recorder, total, interruption)
 
 
 def _demo(options: argparse.Namespace, interruption: "Interruption") -> None:
     print(demo.ABOUT)
+    recorder = demo.recorder(options.out, overwrite=options.overwrite)
     made = demo.prepare(options.out, overwrite=options.overwrite)
-    recorder = Recorder(made.video, options.out, threshold=0.0, top=3, overwrite=options.overwrite)
     predictor = ActionPredictor(demo.untrained_model(), made.boxes)
-    with recorder:
-        _record(predictor.predict(made.video), recorder, made.num_keyframes, interruption)
+    _record(predictor.predict(made.video), recorder, made.num_keyframes, interruption)
     picture = demo.draw(made, options.out, overwrite=options.overwrite)
-    print(f"\nLook at {picture}\nNext, a video of your own: acrn-zoo predict VIDEO --weights ava22")
+    print(f"\nLook at {picture}\nNext, a video of your own: {Path(sys.argv[0]).name} predict VIDEO --weights ava22")
 
 
 def _model(weights: str, temporal_pool: TemporalPool | None) -> ActionDetector:
-    named = {"ava21": acrn_zoo.slowfast_acrn_ava21, "ava22": acrn_zoo.slowfast_acrn_ava22}
+    named = {"ava21": zoo.slowfast_acrn_ava21, "ava22": zoo.slowfast_acrn_ava22}
     if weights in named:
         return named[weights](temporal_pool=temporal_pool)
+    if weights.startswith(f"{SlowFast_R50_RoI_Weights.__name__}."):
+        return zoo.slowfast_r50_roi(weights=weights, temporal_pool=temporal_pool)
     chosen = resolve_weights(SlowFast_R50_ACRN_Weights, weights)
     if isinstance(chosen, Path):
-        return acrn_zoo.load_detector(chosen, temporal_pool=temporal_pool)
-    return acrn_zoo.slowfast_r50_acrn(weights=chosen, temporal_pool=temporal_pool)
+        return zoo.load_detector(chosen, temporal_pool=temporal_pool)
+    return zoo.slowfast_r50_acrn(weights=chosen, temporal_pool=temporal_pool)
 
 
 def _record(found: Iterator[Detections], recorder: Recorder, total: int | None, interruption: "Interruption") -> None:
-    """Write every keyframe with a progress bar, and the summary whatever happens."""
+    """Write every keyframe with a progress bar; say at the end what there is, also of a run that was cut off."""
     started = time.perf_counter()
+    is_complete = False
     try:
-        for detections in tqdm(found, total=total, desc="keyframes", unit="keyframe"):
-            with interruption.held():
-                recorder.add(detections)
+        with recorder:
+            for detections in tqdm(found, total=total, desc="keyframes", unit="keyframe"):
+                with interruption.held():
+                    recorder.add(detections)
+        is_complete = True
     finally:
-        _print_summary(recorder.summary, recorder.paths, time.perf_counter() - started)
+        if is_complete or recorder.summary.num_keyframes:
+            _print_summary(recorder, time.perf_counter() - started, is_complete)
 
 
-def _print_summary(summary: Summary, paths: Sequence[Path], seconds: float) -> None:
+def _print_summary(recorder: Recorder, seconds: float, is_complete: bool) -> None:
+    summary = recorder.summary
     per_keyframe = f", {seconds / summary.num_keyframes:.2f} s each" if summary.num_keyframes else ""
-    print(f"\n{summary.num_keyframes} keyframes{per_keyframe}; {summary.num_people} people in them")
+    cut = "" if is_complete else " before the run ended early"
+    print(f"\n{summary.num_keyframes} keyframes{cut}{per_keyframe}; {summary.num_people} people in them")
     if not summary.num_people:
         print("No people were found.")
     elif not summary.actions:
@@ -198,7 +213,14 @@ def _print_summary(summary: Summary, paths: Sequence[Path], seconds: float) -> N
             print(f"{name:<{width}}  {count:>6}  {best:>10.2f}")
         if len(ranked) > 20:
             print(f"and {len(ranked) - 20} more actions")
-    print("\nWritten: " + "  ".join(str(path) for path in paths))
+    print("\nWritten: " + "  ".join(str(path) for path in recorder.paths if path.exists()))
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default only where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 @contextmanager
@@ -250,21 +272,25 @@ class Interruption:
 
 
 def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0 to 1")
-    return value
+    return _number(text, 0, 1, "a number of 0 to 1")
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return value
+    return _number(text, MIN_EVERY, sys.float_info.max, f"a number of seconds of at least {MIN_EVERY}")
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    value = _number(text, 1, sys.float_info.max, "a whole number of at least 1")
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+    return int(value)
+
+
+def _number(text: str, lowest: float, highest: float, expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not lowest <= value <= highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return value

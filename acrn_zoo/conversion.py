@@ -13,6 +13,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from acrn_zoo.errors import UserError
+from acrn_zoo.models.backbone import TemporalPool
 
 Layout = Literal[
     "acrn_zoo",
@@ -31,7 +32,7 @@ WRAPPERS = ("state_dict", "model_state", "model")
 NAME_PREFIXES = ("module.", "_orig_mod.")
 """What DistributedDataParallel and torch.compile put in front of every name."""
 
-DEPTHS = {6: 50, 23: 101, 36: 152}
+DEPTHS = {1: 18, 6: 50, 23: 101, 36: 152}
 """Depth of a residual network by the number of blocks in its third stage."""
 
 Rename = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
@@ -51,13 +52,15 @@ class Converted:
             class was dropped). Names that the layout does not know are kept, so that loading reports them.
         dropped: names of the file that have no place here and are left out on purpose: classifiers of
             recognizers, and PyTorchVideo's detection head, which has another RoIAlign.
-        depth: 50, 101 or 152 by the slow pathway's blocks; None if it is none of these.
+        depth: 18, 50, 101 or 152 by the slow pathway's blocks; None if it is none of these.
+        width: channels of the slow pathway's stem; None if there is none.
         alpha: 4 if the lateral convolutions see 7 frames, as all published 8x8 R50 have it; else None, since
             their stride is not part of the weights.
         lateral_norm: whether the lateral connections have BatchNorm (and ReLU).
         res5_dilation: 2 for PyTorchVideo's detectors, else 1.
         temporal_pool: ``"avg"`` or ``"max"`` if the file tells, else None.
         has_relation: whether there is a relation head.
+        relation_channels: D; None without a relation head, or if it has as many as the backbone.
         num_classes: rows of the classifier, without background; None without a classifier.
         architecture: what this project's own files say about their model; empty for other layouts. It
             overrules the facts above, which are read from the tensors.
@@ -68,11 +71,13 @@ class Converted:
     state_dict: dict[str, Tensor]
     dropped: tuple[str, ...]
     depth: int | None
+    width: int | None
     alpha: int | None
     lateral_norm: bool
     res5_dilation: int
-    temporal_pool: str | None
+    temporal_pool: TemporalPool | None
     has_relation: bool
+    relation_channels: int | None
     num_classes: int | None
     architecture: dict[str, Any] = field(default_factory=dict)
     categories: tuple[str, ...] | None = None
@@ -93,21 +98,22 @@ def convert(checkpoint: Mapping[str, Any]) -> Converted:
     layout = _recognise(entries)
     state_dict, dropped = _renamed(entries, layout)
     if layout == "mmaction2 detection":
-        state_dict = _without_background(state_dict)
+        state_dict = _without_background(state_dict, _config_text(checkpoint))
     is_own = layout == "acrn_zoo" and checkpoint.get("format") == FORMAT
     lateral = state_dict.get("backbone.blocks.0.multipathway_fusion.conv_fast_to_slow.weight")
-    classifier = state_dict.get("head.classifier.weight")
     return Converted(
         layout=layout,
         state_dict=state_dict,
         dropped=dropped,
         depth=_depth(state_dict),
+        width=_rows(state_dict, "backbone.blocks.0.multipathway_blocks.0.conv.weight"),
         alpha=4 if lateral is not None and lateral.dim() == 5 and lateral.shape[2] == 7 else None,
         lateral_norm=any(".multipathway_fusion.norm." in name for name in state_dict),
         res5_dilation=2 if layout == "pytorchvideo detection" else 1,
         temporal_pool=_temporal_pool(checkpoint, layout),
         has_relation=any(name.startswith("head.relation.") for name in state_dict),
-        num_classes=None if classifier is None else len(classifier),
+        relation_channels=_relation_channels(state_dict),
+        num_classes=_rows(state_dict, "head.classifier.weight"),
         architecture=dict(checkpoint["architecture"]) if is_own else {},
         categories=tuple(checkpoint["categories"]) if is_own else None,
     )
@@ -125,6 +131,10 @@ def _check_version(checkpoint: Mapping[str, Any]) -> None:
     for key, kind in (("architecture", dict), ("categories", list), ("state_dict", dict)):
         if not isinstance(checkpoint.get(key), kind):
             raise CheckpointError(f"the checkpoint says that it is of acrn_zoo, but lacks a proper {key}.")
+    categories = checkpoint["categories"]
+    rows = checkpoint["state_dict"].get("head.classifier.weight", categories)
+    if not all(isinstance(name, str) for name in categories) or len(categories) != len(rows):
+        raise CheckpointError(f"the checkpoint names {len(categories)} actions for a classifier of {len(rows)}.")
 
 
 def _unwrapped(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -181,8 +191,15 @@ def _new_name(name: str, renames: tuple[Rename, ...]) -> str:
     return name
 
 
-def _without_background(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """MMAction2 trains K + 1 columns; the first is no action and never used."""
+def _without_background(state_dict: dict[str, Tensor], config: str) -> dict[str, Tensor]:
+    """MMAction2 trains K + 1 columns for AVA; the first is no action and never used. Its config may say otherwise."""
+    if re.search(r"multilabel['\"]?\s*[=:]\s*False", config):
+        raise CheckpointError(
+            "the checkpoint was trained for one action a person (multilabel=False), which these detectors cannot do: "
+            "they score every action by itself."
+        )
+    if re.search(r"background_class['\"]?\s*[=:]\s*False", config):
+        return state_dict
     rows = {name: state_dict[name][1:] for name in _CLASSIFIER if name in state_dict}
     return {**state_dict, **rows}
 
@@ -193,23 +210,38 @@ def _depth(state_dict: dict[str, Tensor]) -> int | None:
     return DEPTHS.get(len(blocks))
 
 
-def _temporal_pool(checkpoint: Mapping[str, Any], layout: Layout) -> str | None:
+def _temporal_pool(checkpoint: Mapping[str, Any], layout: Layout) -> TemporalPool | None:
     if layout == "pytorchvideo detection":
         return "avg"
     if layout == "acrn_zoo" and checkpoint.get("format") == FORMAT:
         return checkpoint["architecture"].get("temporal_pool")
-    return _pool_of_config(checkpoint.get("meta")) if layout == "mmaction2 detection" else None
+    return _pool_of_config(_config_text(checkpoint)) if layout == "mmaction2 detection" else None
 
 
-def _pool_of_config(meta: object) -> str | None:
-    """MMAction2 saves the text of its config: 1.x as ``cfg``, 0.x as ``config``. Averaging is its default."""
-    if not isinstance(meta, Mapping):
+def _config_text(checkpoint: Mapping[str, Any]) -> str:
+    """MMAction2 saves the text of its config: 1.x as ``cfg``, 0.x as ``config``. Publishing may have dropped it."""
+    meta = checkpoint.get("meta")
+    text = (meta.get("cfg") or meta.get("config")) if isinstance(meta, Mapping) else None
+    return text if isinstance(text, str) else ""
+
+
+def _pool_of_config(config: str) -> TemporalPool | None:
+    """Averaging is the default of MMAction2's RoI extractor."""
+    if "SingleRoIExtractor3D" not in config:
         return None
-    text = meta.get("cfg") or meta.get("config")
-    if not isinstance(text, str) or "SingleRoIExtractor3D" not in text:
+    has_max = re.search(r"temporal_pool_mode['\"]?\s*[=:]\s*['\"]max['\"]", config)
+    return "max" if has_max else "avg"
+
+
+def _rows(state_dict: dict[str, Tensor], name: str) -> int | None:
+    return len(state_dict[name]) if name in state_dict and state_dict[name].dim() else None
+
+
+def _relation_channels(state_dict: dict[str, Tensor]) -> int | None:
+    weight = state_dict.get("head.relation.pair.0.weight")
+    if weight is None or weight.dim() != 5 or 2 * len(weight) == weight.shape[1]:
         return None
-    match = re.search(r"temporal_pool_mode['\"]?\s*[=:]\s*['\"](avg|max)['\"]", text)
-    return match[1] if match else "avg"
+    return len(weight)
 
 
 _CLASSIFIER = ("head.classifier.weight", "head.classifier.bias")

@@ -11,6 +11,7 @@ from acrn_zoo.data.ava import CATEGORIES
 from acrn_zoo.data.synthetic import write_synthetic_video
 from acrn_zoo.data.video import VideoReader
 from acrn_zoo.models import ActionDetector
+from acrn_zoo.recorder import Recorder, make_folder
 from acrn_zoo.results import read_json_lines, require_writable
 from acrn_zoo.visualize import contact_sheet, draw_detections, save_png
 from acrn_zoo.zoo import slowfast_r50_acrn
@@ -21,6 +22,7 @@ ABOUT = (
 )
 NAME = "walkers"
 SECONDS = 4
+TOP = 3  # actions a person
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ def prepare(folder: Path, *, overwrite: bool = False) -> DemoFiles:
     Raises:
         UserError: if a file exists or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     made = DemoFiles(folder / f"{NAME}.mp4", folder / f"{NAME}_boxes.csv", SECONDS)
-    for path in (made.video, made.boxes):
+    for path in (made.video, made.boxes, folder / f"{NAME}.png"):
         require_writable(path, overwrite=overwrite)
+    made.video.unlink(missing_ok=True)
     video = write_synthetic_video(made.video, seconds=SECONDS)
     with made.boxes.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -51,6 +54,11 @@ def prepare(folder: Path, *, overwrite: bool = False) -> DemoFiles:
     return made
 
 
+def recorder(folder: Path, *, overwrite: bool = False) -> Recorder:
+    """What writes the demo's results."""
+    return Recorder(folder / f"{NAME}.mp4", folder, top=TOP, threshold=0.0, overwrite=overwrite)
+
+
 def untrained_model() -> ActionDetector:
     """SlowFast-ACRN with random values, the same each time."""
     with torch.random.fork_rng(devices=[]):
@@ -58,7 +66,7 @@ def untrained_model() -> ActionDetector:
         return slowfast_r50_acrn().eval()
 
 
-def draw(made: DemoFiles, folder: Path, *, top: int = 3, overwrite: bool = False) -> Path:
+def draw(made: DemoFiles, folder: Path, *, overwrite: bool = False) -> Path:
     """One picture of all keyframes with what was found, ``NAME.png``."""
     wanted = iter(read_json_lines(folder / f"{NAME}.jsonl", CATEGORIES))
     detections = next(wanted, None)
@@ -66,7 +74,7 @@ def draw(made: DemoFiles, folder: Path, *, top: int = 3, overwrite: bool = False
     with VideoReader(made.video) as video:
         for frame in video.frames():
             if detections is not None and frame.time >= detections.keyframe.timestamp:
-                pictures.append(draw_detections(frame.rgb(), detections, top=top, threshold=0.0))
+                pictures.append(draw_detections(frame.rgb(), detections, top=TOP, threshold=0.0))
                 detections = next(wanted, None)
     path = folder / f"{NAME}.png"
     save_png(path, contact_sheet(pictures, columns=2), overwrite=overwrite)

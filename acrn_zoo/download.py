@@ -45,13 +45,14 @@ class _Order:
     sha256_prefix: str | None = None
     hash_origin: str = "as published"
     progress: bool = True
+    advice: str = "pass its path in place of the record"
 
 
 _PLAIN_ORDER = _Order()
 _order: ContextVar[_Order] = ContextVar("_order", default=_PLAIN_ORDER)
 
 
-def fetch(url: str, *, sha256_prefix: str | None, progress: bool = True) -> Path:
+def fetch(url: str, *, sha256_prefix: str | None, progress: bool = True, advice: str = _PLAIN_ORDER.advice) -> Path:
     """The local copy of a published file, downloaded if there is none yet.
 
     The copy is checked on every call, not only when it is downloaded, and a damaged one is fetched again.
@@ -65,6 +66,7 @@ def fetch(url: str, *, sha256_prefix: str | None, progress: bool = True) -> Path
             That shows a copy that went bad and a file that changed on the server; it cannot show that the
             first download was already a wrong file.
         progress: whether to show a progress bar on stderr.
+        advice: what to do with a file fetched by other means, as it stands in the error.
 
     Raises:
         DownloadError: if there is no network, if the server refuses, stalls, breaks off or sends another
@@ -73,7 +75,7 @@ def fetch(url: str, *, sha256_prefix: str | None, progress: bool = True) -> Path
     expected, origin = sha256_prefix, "as published"
     if expected is None and (expected := _noted_hash(url)):
         origin = f"as noted at the first download in {_note_path(url)} (delete it to accept another file)"
-    token = _order.set(_Order(expected, origin, progress))
+    token = _order.set(_Order(expected, origin, progress, advice))
     try:
         path = _local_path(url, force=False)
         digest = sha256_of(path)
@@ -179,6 +181,8 @@ def _receive(url: str, target: Path, *, progress: bool) -> str:
     digest = hashlib.sha256()
     received = 0
     with _opened(url) as response, target.open("wb") as file:
+        if response.headers.get_content_type() == "text/html":  # a login page, say, where no hash would tell
+            raise _failure(url, f"{_host(url)} sent a web page (a login, a notice?)")
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() else None
         with tqdm(desc=_host(url), total=total, unit="B", unit_scale=True, disable=not progress) as progress_bar:
@@ -224,11 +228,8 @@ def _check_hash(url: str, digest: str, order: _Order) -> None:
 
 
 def _failure(url: str, reason: str) -> DownloadError:
-    target = cached_path(url)
-    return DownloadError(
-        f"{url} could not be fetched: {reason}. Fetch it by other means and pass the file "
-        f'(weights="path/to/{target.name}"), or put it at {target}.'
-    )
+    advice = f"{_order.get().advice}, or put it at {cached_path(url)}"
+    return DownloadError(f"{url} could not be fetched: {reason}. Fetch it by other means and {advice}.")
 
 
 def _reason(error: Exception) -> str:

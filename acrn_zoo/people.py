@@ -9,13 +9,14 @@ import json
 import math
 import pickle
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import pandas as pd
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN as TorchVisionFasterRCNN
@@ -23,9 +24,9 @@ from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
-from acrn_zoo.boxes import boxes_outside, clip_boxes, invalid_boxes
+from acrn_zoo.boxes import boxes_outside, clip_boxes
 from acrn_zoo.errors import UserError
-from acrn_zoo.structures import Keyframe
+from acrn_zoo.structures import Keyframe, invalid_boxes
 
 FASTER_RCNN_WEIGHTS = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
 """TorchVision's record of the weights that :func:`load_faster_rcnn` reads: url (with hash) and metrics."""
@@ -36,6 +37,9 @@ COCO_PERSON = 1
 TIMESTAMP_TOLERANCE = 1e-3
 """Seconds by which a keyframe and a row of a box file may differ and still be the same moment."""
 
+LARGEST_FRACTION = 1.05
+"""A box file whose coordinates are all at most this has fractions: boxes may stick out of the frame a little."""
+
 
 class PeopleError(UserError, ValueError):
     """The boxes of people are not usable: a wrong file, a wrong value, a wrong answer of a detector."""
@@ -44,7 +48,7 @@ class PeopleError(UserError, ValueError):
 class PeopleDetector(Protocol):
     """Anything that finds the people of a frame: a function, a network, a file."""
 
-    def __call__(self, frame: Tensor, keyframe: Keyframe, /) -> Tensor:
+    def __call__(self, frame: Tensor, keyframe: Keyframe, /) -> Tensor | np.ndarray | Sequence[Sequence[float]]:
         """Find the people.
 
         Args:
@@ -53,7 +57,8 @@ class PeopleDetector(Protocol):
 
         Returns:
             ``[R, 5]``, xyxy in pixels of the frame and a score of 0 to 1, or ``[R, 4]`` without the score
-            (taken as 1). R may be 0.
+            (taken as 1). R may be 0. A dense tensor of real numbers on any device, a NumPy array, or a list
+            of rows (``[]`` for nobody).
         """
 
 
@@ -70,23 +75,24 @@ def find_people(detector: PeopleDetector, frame: Tensor, keyframe: Keyframe) -> 
         Both on the CPU, in the detector's order.
 
     Raises:
-        PeopleError: if the answer is not such a tensor, or a row of it is not finite, inverted, outside the
+        PeopleError: if the answer is not of the form that :class:`PeopleDetector` says, or a row of it is not finite, inverted, outside the
             frame, or has a score outside 0 to 1.
     """
     height, width = frame.shape[:2]
     moment = f"keyframe {keyframe.timestamp:.3f} s of {keyframe.video_id!r}"
     answer = detector(frame, keyframe)
-    if not isinstance(answer, Tensor):
+    try:
+        rows = _as_rows(answer)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise PeopleError(
-            f"The person detector returned a {type(answer).__name__} for {moment}; expected a tensor [R, 5] "
-            "(x1, y1, x2, y2, score) or [R, 4]"
-        )
-    if answer.ndim != 2 or answer.shape[1] not in (4, 5):
+            f"The person detector returned a {type(answer).__name__} for {moment} that cannot be used ({error}); "
+            "expected real numbers [R, 5] (x1, y1, x2, y2, score) or [R, 4]: a dense tensor, a NumPy array or a list"
+        ) from error
+    if rows.ndim != 2 or rows.shape[1] not in (4, 5):
         raise PeopleError(
-            f"The person detector returned a tensor of shape {tuple(answer.shape)} for {moment}; expected "
-            "[R, 5] (x1, y1, x2, y2, score) or [R, 4], with R = 0 where there is nobody"
+            f"The person detector returned a {type(answer).__name__} of shape {tuple(rows.shape)} for {moment}; "
+            "expected [R, 5] (x1, y1, x2, y2, score) or [R, 4], with R = 0 where there is nobody"
         )
-    rows = answer.detach().to("cpu", torch.float32)
     boxes, scores = rows[:, :4], rows[:, 4] if rows.shape[1] == 5 else torch.ones(len(rows))
     is_score = (scores >= 0) & (scores <= 1)
     for bad, expected in (
@@ -98,6 +104,17 @@ def find_people(detector: PeopleDetector, frame: Tensor, keyframe: Keyframe) -> 
             row = [round(value, 4) for value in rows[bad[0]].tolist()]
             raise PeopleError(f"Row {bad[0]} of the person detector for {moment} is {row}; expected {expected}")
     return clip_boxes(boxes, (height, width)), scores.clone()
+
+
+def _as_rows(answer: object) -> Tensor:
+    """A detector's answer as a float32 tensor on the CPU."""
+    if isinstance(answer, list | tuple) and not answer:
+        return torch.zeros(0, 4)
+    # A copy, since torch takes neither negative strides nor, without a warning, memory that is read-only.
+    rows = answer if isinstance(answer, Tensor) else torch.as_tensor(np.array(answer, order="C"))
+    if rows.is_complex() or rows.is_meta or rows.is_nested or rows.layout != torch.strided:
+        raise TypeError(f"it is {rows.dtype}, {rows.layout}, on {rows.device}")
+    return rows.detach().to("cpu", torch.float32)
 
 
 class FasterRCNN:
@@ -168,15 +185,17 @@ class BoxFile:
     The form is known by what the file holds, not by its name:
 
     - CSV without a header, as AVA's: ``video_id,timestamp,x1,y1,x2,y2``; further columns (an action, its
-      score, a person) are ignored. Our own CSV is such a file.
+      score, a person) are ignored. A row with four empty coordinates is a moment with nobody. Our own CSV is
+      such a file.
     - CSV with a header that names ``timestamp,x1,y1,x2,y2`` and, if wanted, ``score`` (of the person) and
       ``video_id``, in any order, among other columns.
     - JSON: a list of ``{"timestamp": s, "boxes": [[x1, y1, x2, y2], ...]}``, the boxes with a score as fifth
       number or without, ``"video_id"`` if wanted; or JSON lines, one such object a line. Our own JSON lines
       are read too (``"people": [{"box": ..., "score": ...}, ...]``).
 
-    Timestamps are seconds. Coordinates are fractions of the frame if none in the whole file is above 1, else
-    pixels of the video's frames. Rows of one moment with the same box are one person, with the best of their
+    Timestamps are seconds; those within a millisecond of each other are one moment, which the earliest of
+    them names. Coordinates are fractions of the frame if none in the whole file is above 1.05, else pixels of
+    the video's frames. Rows of one moment with the same box are one person, with the best of their
     scores; a person without a score has score 1.
 
     Args:
@@ -196,7 +215,7 @@ class BoxFile:
         self.path = Path(path)
         rows = _read_rows(self.path)
         self.is_fraction = _has_fractions(rows, self.path)
-        rows = _rows_of_video(rows, video_id, self.path)
+        rows = _group_moments(_rows_of_video(rows, video_id, self.path))
         self.timestamps: tuple[float, ...] = tuple(sorted({row.timestamp for row in rows}))
         self._people = _merge_equal_boxes(rows)
 
@@ -206,13 +225,29 @@ class BoxFile:
         Raises:
             PeopleError: naming file and line, if a box shares no pixel with the frame.
         """
-        height, width = frame.shape[:2]
-        near = [row for row in self._people if _is_same_moment(row.timestamp, keyframe.timestamp)]
-        people = torch.tensor([(*row.box, row.score) for row in near if row.box]).reshape(-1, 5)
+        moment = min(self.timestamps, key=lambda timestamp: abs(timestamp - keyframe.timestamp))
+        is_named = _is_same_moment(moment, keyframe.timestamp)
+        rows = [row for row in self._people if is_named and row.timestamp == moment]
+        return self._in_pixels(rows, (int(frame.shape[0]), int(frame.shape[1])))
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Check every row at once, so that a run can fail before it starts.
+
+        Args:
+            size: height and width of the video's frames.
+
+        Raises:
+            PeopleError: naming file and line of the first box of this video that shares no pixel with the frame.
+        """
+        self._in_pixels(self._people, size)
+
+    def _in_pixels(self, rows: list["_Row"], size: tuple[int, int]) -> Tensor:
+        height, width = size
+        people = torch.tensor([(*row.box, row.score) for row in rows if row.box]).reshape(-1, 5)
         if self.is_fraction:
             people[:, :4] *= torch.tensor([width, height, width, height])
-        if outside := boxes_outside(people[:, :4], (height, width)):
-            row = near[outside[0]]
+        if outside := boxes_outside(people[:, :4], size):
+            row = rows[outside[0]]
             raise PeopleError(
                 f"{self.path}, line {row.line}: the box {list(row.box or ())} lies outside the frames of the "
                 f"video ({width}x{height}); give pixels of these frames, or fractions of 0 to 1"
@@ -252,7 +287,10 @@ def _read_rows(path: Path) -> list[_Row]:
     start = text.lstrip()[:1]
     if start == "<":
         raise PeopleError(f"The box file {path} is an HTML or XML page (a failed download?); {_FORMS}")
-    rows = list(_json_rows(text, path) if start in ("[", "{") else _csv_rows(text, path))
+    try:
+        rows = list(_json_rows(text, path) if start in ("[", "{") else _csv_rows(text, path))
+    except RecursionError as error:
+        raise PeopleError(f"The box file {path} has brackets nested too deeply; {_FORMS}") from error
     if not rows:
         raise PeopleError(f"The box file {path} is empty; {_FORMS}")
     return rows
@@ -266,29 +304,40 @@ def _csv_rows(text: str, path: Path) -> Iterator[_Row]:
     has_header = not any(_is_number(cell) for cell in cells)
     names = [cell.lower() for cell in cells] if has_header else list(_CSV_COLUMNS[: len(cells)])
     if missing := [name for name in _CSV_COLUMNS[1:] if name not in names]:
+        _refuse_other_separators(text, path)
         raise PeopleError(f"{path}, line {line}: no column for {', '.join(missing)}; {_FORMS}")
     for line, cells in lines[has_header:]:
         values = dict(zip(names, cells, strict=False))
-        person = [values[name] for name in ("x1", "y1", "x2", "y2")] + [values.get("score", "1")]
-        yield _checked_row(line, values.get("video_id") or None, values["timestamp"], person, path)
+        box = [values.get(name) for name in ("x1", "y1", "x2", "y2")]
+        # Empty cells say that nobody is there; cells that are missing, that the line breaks off.
+        is_nobody = all(value == "" for value in box)
+        person = None if is_nobody else [*(value or "" for value in box), values.get("score", "1")]
+        yield _checked_row(line, values.get("video_id") or None, values.get("timestamp", ""), person, path)
+
+
+def _refuse_other_separators(text: str, path: Path) -> None:
+    line = text.lstrip().partition("\n")[0]
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if line.count(separator) >= 4:
+            raise PeopleError(f"The cells of the box file {path} are separated by {name}, expected commas; {_FORMS}")
 
 
 def _csv_lines(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number, from 1, and stripped cells of every row that is not blank."""
+    """Line number, from 1, and stripped cells of every row that is not blank; none is wider than the first."""
+    reader = csv.reader(StringIO(text, newline=""), strict=True)
+    line, width = 1, None
     try:
-        table = pd.read_csv(
-            StringIO(text), header=None, dtype=str, keep_default_na=False, skip_blank_lines=False
-        ).fillna("")
-    except pd.errors.EmptyDataError:
-        return
-    except (pd.errors.ParserError, csv.Error) as error:
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise PeopleError(f"The box file {path} is not a regular CSV ({reason}); {_FORMS}") from error
-    line = 1
-    for cells in table.itertuples(index=False, name=None):
-        if any(cells):
-            yield line, [cell.strip() for cell in cells]
-        line += 1 + sum(cell.count("\n") for cell in cells)  # a quoted cell may span lines
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                width = len(cells) if width is None else width
+                if len(cells) > width:
+                    raise csv.Error(f"expected {width} cells in line {line}, found {len(cells)}")
+                yield line, cells
+            line = reader.line_num + 1  # a quoted cell may span lines
+    except csv.Error as error:
+        _refuse_other_separators(text, path)
+        raise PeopleError(f"The box file {path} is not a regular CSV ({error}); {_FORMS}") from error
 
 
 def _json_rows(text: str, path: Path) -> Iterator[_Row]:
@@ -327,12 +376,14 @@ def _json_entries(text: str, path: Path) -> Iterator[tuple[int, Any]]:
             yield line, entry
     except json.JSONDecodeError as error:
         raise PeopleError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
+    except ValueError as error:  # Python converts no integer of more than 4300 digits
+        raise PeopleError(f"{path}, line {line} or later: not a usable number ({error})") from error
 
 
 def _is_number(value: object) -> bool:
     try:
         float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 
@@ -344,10 +395,10 @@ def _checked_row(
     names = ("timestamp", "x1", "y1", "x2", "y2", "score")
     values = (timestamp,) if person is None else (timestamp, *person)
     if len(values) != len(names) and person is not None:
-        raise PeopleError(f"{where}: the box {person} has {len(values) - 1} numbers, expected 4 or 5")
+        raise PeopleError(f"{where}: the box {reprlib.repr(person)} has {len(values) - 1} numbers, expected 4 or 5")
     for name, value in zip(names, values, strict=False):
         if not _is_number(value) or not math.isfinite(float(value)):  # type: ignore[arg-type]
-            raise PeopleError(f"{where}: {name} is {value!r}, expected a finite number")
+            raise PeopleError(f"{where}: {name} is {reprlib.repr(value)}, expected a finite number")
     seconds, *numbers = (float(value) for value in values)  # type: ignore[arg-type]
     if seconds < 0:
         raise PeopleError(f"{where}: timestamp is {timestamp}, expected seconds from 0 on")
@@ -363,12 +414,12 @@ def _checked_row(
 
 def _has_fractions(rows: list[_Row], path: Path) -> bool:
     largest, line = max(((max(row.box), row.line) for row in rows if row.box), default=(math.inf, 0))
-    if 1 < largest <= 2:
+    if LARGEST_FRACTION < largest <= 2:
         raise PeopleError(
             f"{path}, line {line}: the largest coordinate of the file is {largest}; expected fractions of "
             "at most 1, or pixels"
         )
-    return largest <= 1
+    return largest <= LARGEST_FRACTION
 
 
 def _rows_of_video(rows: list[_Row], video_id: str | None, path: Path) -> list[_Row]:
@@ -384,10 +435,21 @@ def _rows_of_video(rows: list[_Row], video_id: str | None, path: Path) -> list[_
     return taken
 
 
+def _group_moments(rows: list[_Row]) -> list[_Row]:
+    """The rows with every timestamp replaced by the one that names its moment."""
+    names: dict[float, float] = {}
+    name = -math.inf
+    for timestamp in sorted({row.timestamp for row in rows}):
+        name = name if _is_same_moment(name, timestamp) else timestamp
+        names[timestamp] = name
+    return [row._replace(timestamp=names[row.timestamp]) for row in rows]
+
+
 def _merge_equal_boxes(rows: list[_Row]) -> list[_Row]:
+    """The people in the order of the file; of equal boxes the first row, with the best score."""
     best: dict[tuple[float, object], _Row] = {}
     for row in rows:
-        known = best.get((row.timestamp, row.box))
-        if row.box and (known is None or row.score > known.score):
-            best[row.timestamp, row.box] = row
+        if row.box:
+            known = best.setdefault((row.timestamp, row.box), row)
+            best[row.timestamp, row.box] = known._replace(score=max(known.score, row.score))
     return list(best.values())

@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +13,11 @@ import torch
 from torch import Tensor
 
 from acrn_zoo.boxes import scale_boxes
-from acrn_zoo.checkpoints import fetch
 from acrn_zoo.data.ava import CATEGORIES
 from acrn_zoo.data.clips import ClipFrames, ClipSampling, read_clips
 from acrn_zoo.data.transforms import ClipTransform
 from acrn_zoo.data.video import VideoInfo, VideoReader
+from acrn_zoo.download import fetch
 from acrn_zoo.errors import UserError
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.people import (
@@ -27,6 +29,9 @@ from acrn_zoo.people import (
     load_faster_rcnn,
 )
 from acrn_zoo.structures import Detections, Keyframe
+
+MIN_EVERY = 0.001
+"""Seconds between keyframes; the finest step that files of results and of boxes tell apart."""
 
 FASTER_RCNN_HASH = "258fb6c6"  # the end of its file name, TorchVision's way to publish a hash
 
@@ -61,7 +66,7 @@ class ActionPredictor:
 
     Raises:
         DeviceError: if the device is not there.
-        ValueError: if ``categories`` are not as many as the model's actions.
+        ValueError: if ``categories`` are not as many as the model's actions, or another argument is none that works.
     """
 
     def __init__(
@@ -76,6 +81,12 @@ class ActionPredictor:
         transform: ClipTransform | None = None,
         batch_size: int = 1,
     ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype is {dtype}, expected a floating-point type")
+        if not callable(people) and not isinstance(people, str | os.PathLike):
+            raise TypeError(f"people is a {type(people).__name__}, expected a function, or the path of a file of boxes")
         self.device = resolve_device(device)
         self.dtype = dtype
         self.model = _ready_model(model, self.device, dtype)
@@ -109,22 +120,24 @@ class ActionPredictor:
         Raises:
             UserError: if the video or the file of boxes cannot be used; what could be decoded before a video
                 breaks off is yielded first.
-            ValueError: if ``every`` is not positive, or is given together with ``timestamps``.
+            ValueError: if ``every`` is less than a millisecond, or is given together with ``timestamps``.
         """
-        if every is not None and (timestamps is not None or not every > 0):
-            raise ValueError(f"every is {every}: expected seconds above 0, and no timestamps beside it")
+        if every is not None and (timestamps is not None or not MIN_EVERY <= every < math.inf):
+            raise ValueError(f"every is {every}: expected seconds from {MIN_EVERY} on, and no timestamps beside it")
         path = Path(video)
         people = self.people if callable(self.people) else BoxFile(self.people, video_id=path.stem)
         if timestamps is None and every is None and isinstance(people, BoxFile):
             timestamps = people.timestamps
         reader = VideoReader(path, decoder=decoder)
         _warn_if_short(reader.info, self.sampling)
+        if isinstance(people, BoxFile):
+            people.check((reader.info.height, reader.info.width))  # now, not when the keyframe comes
         if timestamps is None:
             wanted = None
             moments: Iterable[float] = (index * (every or 1.0) for index in itertools.count())
         else:
             moments = wanted = [float(moment) for moment in timestamps]
-            _require_within(wanted, reader.info)
+            require_within(wanted, reader.info)
         return self._stream(reader, people, moments, wanted)
 
     def _stream(
@@ -212,7 +225,12 @@ def create_person_detector(
         UserError: if the weights cannot be fetched.
     """
     resolved = resolve_device(device)
-    path = fetch(FASTER_RCNN_WEIGHTS.url, sha256_prefix=FASTER_RCNN_HASH, progress=progress)
+    path = fetch(
+        FASTER_RCNN_WEIGHTS.url,
+        sha256_prefix=FASTER_RCNN_HASH,
+        progress=progress,
+        advice="read it with acrn_zoo.people.load_faster_rcnn(path), or say where the people are (--boxes FILE)",
+    )
     return load_faster_rcnn(path, threshold=threshold, device=resolved)
 
 
@@ -226,9 +244,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(1, device=resolved)
+        torch.ones(1, device=resolved).item()  # a device that holds no data ("meta") is of no use
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         available = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         raise DeviceError(
             f"device {str(device)!r} cannot be used ({reason}); this machine has {', '.join(available)}"
@@ -275,8 +293,12 @@ def _warn_if_short(info: VideoInfo, sampling: ClipSampling) -> None:
         )
 
 
-def _require_within(timestamps: list[float], info: VideoInfo) -> None:
-    """Tell at once what the header makes certain; a second of grace, since headers round."""
+def require_within(timestamps: Sequence[float], info: VideoInfo) -> None:
+    """Tell at once if keyframes lie after the end that a video's header states; a second of grace, headers round.
+
+    Raises:
+        TimestampError: naming the first of them.
+    """
     if info.duration is None:
         return
     if late := [moment for moment in timestamps if moment >= info.duration + 1]:
@@ -286,6 +308,6 @@ def _require_within(timestamps: list[float], info: VideoInfo) -> None:
         )
 
 
-def _listed(moments: list[float]) -> str:
+def _listed(moments: Sequence[float]) -> str:
     shown = ", ".join(f"{moment:g}" for moment in moments[:5])
     return shown + (f" and {len(moments) - 5} more" if len(moments) > 5 else "")

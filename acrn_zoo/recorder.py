@@ -1,6 +1,8 @@
 """Predictions onto disk as they come: AVA-form CSV, JSON lines and an annotated video, side by side."""
 
+import os
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +46,9 @@ class Summary:
 class Recorder:
     """Writes ``NAME.csv``, ``NAME.jsonl`` and ``NAME_annotated.mp4`` for a video ``NAME.*`` into one folder.
 
-    A context manager. All are valid files at any moment, so that an interrupted run leaves what it has done; one that
-    fails before its first keyframe leaves nothing. Nothing that exists is overwritten unless asked for.
+    A context manager. The files appear with the first keyframe: a run that fails before leaves nothing, and takes
+    nothing away. From then on they are valid at any moment, so that an interrupted run leaves what it has done. Nothing
+    that exists is overwritten unless asked for, and what the run reads not even then.
 
     Args:
         video: the video file that the detections are of.
@@ -55,9 +58,11 @@ class Recorder:
         threshold: only actions with a score above it.
         with_video: write the annotated video.
         overwrite: whether existing files may be replaced.
+        inputs: further files that the run reads (boxes, weights).
 
     Raises:
-        UserError: if the folder cannot be made or written to, or a file exists.
+        UserError: if a file exists or is read by the run; with the first keyframe, if the folder cannot be made or
+            written to.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Recorder:
         threshold: float = 0.3,
         with_video: bool = True,
         overwrite: bool = False,
+        inputs: Sequence[Path] = (),
     ) -> None:
         self.video, folder = Path(video), Path(folder)
         self.hold, self.top, self.threshold, self.overwrite = hold, top, threshold, overwrite
@@ -77,44 +83,41 @@ class Recorder:
         name = self.video.stem
         endings = (".csv", ".jsonl", "_annotated.mp4") if with_video else (".csv", ".jsonl")
         self.paths = tuple(folder / f"{name}{ending}" for ending in endings)
-        self._writers: tuple[AvaCsvWriter | JsonLinesWriter, ...] = ()
+        self._writers: list[AvaCsvWriter | JsonLinesWriter] = []
         self._annotated: AnnotatedVideo | None = None
         self._stack = ExitStack()
-        _make_folder(folder)
+        _require_possible(folder)
         for path in self.paths:  # all before the first is opened: no half of a run beside an old other half
-            require_writable(path, overwrite=overwrite)
+            _require_not_input(path, (self.video, *inputs))
+            if path.parent.is_dir():
+                require_writable(path, overwrite=overwrite)
 
     def __enter__(self) -> "Recorder":
-        csv, json_lines, *annotated = self.paths
-        with ExitStack() as stack:
-            if annotated:
-                video = AnnotatedVideo(
-                    self.video,
-                    annotated[0],
-                    hold=self.hold,
-                    top=self.top,
-                    threshold=self.threshold,
-                    overwrite=self.overwrite,
-                )
-                self._annotated = stack.enter_context(video)
-            self._writers = (
-                stack.enter_context(
-                    AvaCsvWriter(csv, top=self.top, threshold=self.threshold, overwrite=self.overwrite)
-                ),
-                stack.enter_context(
-                    JsonLinesWriter(json_lines, top=self.top, threshold=self.threshold, overwrite=self.overwrite)
-                ),
-            )
-            self._stack = stack.pop_all()
         return self
 
     def add(self, detections: Detections) -> None:
-        """Write one keyframe; keyframes ascend."""
+        """Write one keyframe; keyframes ascend. The first one creates the files."""
+        if not self.summary.num_keyframes:
+            self._open()
         for writer in self._writers:
             writer.write(detections)
         self.summary.add(detections, top=self.top, threshold=self.threshold)
         if self._annotated is not None:
             self._annotated.add(detections)
+
+    def _open(self) -> None:
+        csv, json_lines, *annotated = self.paths
+        top, threshold, overwrite = self.top, self.threshold, self.overwrite
+        make_folder(csv.parent)
+        if annotated:
+            self._annotated = AnnotatedVideo(
+                self.video, annotated[0], hold=self.hold, top=top, threshold=threshold, overwrite=overwrite
+            )
+            self._stack.enter_context(self._annotated)
+        rows = AvaCsvWriter(csv, top=top, threshold=threshold, overwrite=overwrite)
+        self._writers.append(self._stack.enter_context(rows))
+        lines = JsonLinesWriter(json_lines, top=top, threshold=threshold, overwrite=overwrite)
+        self._writers.append(self._stack.enter_context(lines))
 
     def __exit__(
         self,
@@ -123,12 +126,28 @@ class Recorder:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
-        if error is not None and not self.summary.num_keyframes:
-            for path in self.paths:  # empty, and in the way of the next try
-                path.unlink(missing_ok=True)
 
 
-def _make_folder(folder: Path) -> None:
+def _require_possible(folder: Path) -> None:
+    """Tell now, not after a download, that a folder cannot be written to."""
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"the output folder {folder} cannot be written to: choose another one")
+
+
+def _require_not_input(path: Path, inputs: Sequence[Path]) -> None:
+    """Whatever may be overwritten, what the run reads may not."""
+    for given in inputs:
+        if path.exists() and given.exists() and path.samefile(given):
+            raise OutputError(f"{path} would be overwritten, but it is read by this run: choose another output folder")
+
+
+def make_folder(folder: Path) -> None:
+    """Make the output folder and those above it, if they are not there.
+
+    Raises:
+        OutputError: if that is not possible.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -103,7 +103,8 @@ class _LineWriter:
         Raises:
             ResultsError: if they cannot be written (a full disk).
         """
-        lines = self._lines(detections).encode()
+        # A file name that is not UTF-8 gives a video id with surrogates, which no text file can hold.
+        lines = self._lines(detections).encode(errors="replace")
         start = self._file.tell()
         try:
             num_written = self._file.write(lines)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acrn_zoo.boxes import invalid_boxes
-
 
 @dataclass(frozen=True)
 class Keyframe:
@@ -90,3 +88,9 @@ class Detections:
             pairs = zip(columns[:number].tolist(), values[:number].tolist(), strict=True)
             best.append([(column, score) for column, score in pairs if score > threshold])
         return best
+
+
+def invalid_boxes(boxes: Tensor) -> list[int]:
+    """Rows of ``boxes [R, 4]`` that are not finite, empty or inverted (``x2 <= x1`` or ``y2 <= y1``)."""
+    is_valid = torch.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return torch.nonzero(~is_valid).flatten().tolist()

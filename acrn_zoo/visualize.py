@@ -253,7 +253,7 @@ def _place_plates(
     """Find a place beside its box for every plate: inside the picture, and covering no other plate.
 
     Greedy, in the order given: of the places that are free, the one that hides least of the people and is
-    plainest to read.
+    plainest to read. To hide a small box wholly counts as much as to fill the whole plate with a larger one.
 
     Args:
         sizes: height and width of each plate; None for a person without.
@@ -264,6 +264,7 @@ def _place_plates(
         A rectangle for each; None for a person without plate, and where no place is free.
     """
     all_boxes = np.array(boxes).reshape(-1, 4)
+    areas = (all_boxes[:, 2:] - all_boxes[:, :2]).prod(1)
     taken: list[_Rectangle] = []
     placed: list[_Rectangle | None] = []
     for index, (size, box) in enumerate(zip(sizes, boxes, strict=True)):
@@ -271,7 +272,7 @@ def _place_plates(
         if size is None or size[0] > image_size[0] or size[1] > image_size[1]:
             continue
         places, penalties = _places(size, box, image_size)
-        hidden = _overlap(places, all_boxes)
+        hidden = _overlap(places, all_boxes) * np.maximum(1, size[0] * size[1] / areas)
         hidden[:, index] /= 2
         cost = hidden.sum(1) + penalties * size[0] * size[1]
         cost[_overlap(places, np.array(taken).reshape(-1, 4)).any(1)] = np.inf

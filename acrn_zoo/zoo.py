@@ -1,23 +1,18 @@
 """The zoo: functions that wire concrete parts into named models. The only place that does."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import TypeAlias, TypeVar
 
 from torchvision.models._api import BUILTIN_MODELS, WeightsEnum, register_model
 
-from acrn_zoo.checkpoints import (
-    CheckpointError,
-    Converted,
-    convert,
-    fetch,
-    load_checkpoint_file,
-    load_into,
-    save_checkpoint,
-)
-from acrn_zoo.download import sha256_of
-from acrn_zoo.errors import UserError
+from acrn_zoo.architecture import ArchitectureError, Relation, SlowFastArchitecture
+from acrn_zoo.checkpoints import load_into, save_checkpoint
+from acrn_zoo.conversion import CheckpointError
+from acrn_zoo.data.ava import CATEGORIES
+from acrn_zoo.loading import Checkpoint, architecture_of, read_checkpoint
 from acrn_zoo.models import (
     ActionDetector,
     ActionHead,
@@ -35,13 +30,8 @@ from acrn_zoo.weights import (
     resolve_weights,
 )
 
-Relation: TypeAlias = Literal["acrn", "actor_only"]
 WeightsFile: TypeAlias = str | os.PathLike[str]
 """The name of a record, or the path of a checkpoint file."""
-
-
-class ArchitectureError(UserError, ValueError):
-    """A number contradicts the weights, or is none that a model can be built with."""
 
 
 def slowfast_r50_acrn(
@@ -51,7 +41,7 @@ def slowfast_r50_acrn(
     num_classes: int | None = None,
     weights_backbone: SlowFast_R50_Weights | WeightsFile | None = None,
     temporal_pool: TemporalPool | None = None,
-    dropout: float = 0.5,
+    dropout: float | None = None,
 ) -> ActionDetector:
     """SlowFast R50 8x8 with the actor-centric relation head (Sun et al., ECCV 2018).
 
@@ -63,9 +53,10 @@ def slowfast_r50_acrn(
         progress: show a bar while a file is fetched.
         num_classes: K; 80 if neither this nor the weights say.
         weights_backbone: initial weights for the backbone alone, when ``weights`` is None.
-        temporal_pool: "avg" or "max" over time; needed only with the path of a checkpoint that does not tell
-            which it was trained with (then "avg" unless given).
-        dropout: probability of dropping an entry of the relation map in training.
+        temporal_pool: "avg" or "max" over time. With ``weights`` it is needed only for the path of a checkpoint that
+            does not tell which it was trained with; "avg" where nothing says.
+        dropout: probability of dropping an entry of the relation map in training; 0.5 if neither this nor a file of
+            this project says.
 
     Returns:
         An :class:`ActionDetector`: ``model(clips [N, 3, T, H, W], boxes) -> logits [R, K]``, in training mode
@@ -75,9 +66,8 @@ def slowfast_r50_acrn(
         UserError: if the weights are unknown, cannot be fetched, are damaged or are of another model, or if a
             number contradicts them.
     """
-    architecture = SlowFastArchitecture(relation="acrn", dropout=dropout)
-    wanted = _Wanted(num_classes, temporal_pool)
-    return _slowfast(architecture, wanted, SlowFast_R50_ACRN_Weights, weights, weights_backbone, progress)
+    wanted = _Wanted(num_classes, temporal_pool, dropout)
+    return _slowfast("acrn", wanted, SlowFast_R50_ACRN_Weights, weights, weights_backbone, progress)
 
 
 def slowfast_r50_roi(
@@ -87,7 +77,7 @@ def slowfast_r50_roi(
     num_classes: int | None = None,
     weights_backbone: SlowFast_R50_Weights | WeightsFile | None = None,
     temporal_pool: TemporalPool | None = None,
-    dropout: float = 0.5,
+    dropout: float | None = None,
 ) -> ActionDetector:
     """SlowFast R50 8x8 that looks at each actor's box alone: the baseline without relations.
 
@@ -97,7 +87,7 @@ def slowfast_r50_roi(
         num_classes: K; 80 if neither this nor the weights say.
         weights_backbone: initial weights for the backbone alone, when ``weights`` is None.
         temporal_pool: "avg" or "max" over time; as for :func:`slowfast_r50_acrn`.
-        dropout: probability of dropping an entry of the actor's window in training.
+        dropout: probability of dropping an entry of the actor's window in training; 0.5 if nothing is said.
 
     Returns:
         An :class:`ActionDetector`: ``model(clips [N, 3, T, H, W], boxes) -> logits [R, K]``.
@@ -106,9 +96,8 @@ def slowfast_r50_roi(
         UserError: if the weights are unknown, cannot be fetched, are damaged or are of another model, or if a
             number contradicts them.
     """
-    architecture = SlowFastArchitecture(relation="actor_only", dropout=dropout)
-    wanted = _Wanted(num_classes, temporal_pool)
-    return _slowfast(architecture, wanted, SlowFast_R50_RoI_Weights, weights, weights_backbone, progress)
+    wanted = _Wanted(num_classes, temporal_pool, dropout)
+    return _slowfast("actor_only", wanted, SlowFast_R50_RoI_Weights, weights, weights_backbone, progress)
 
 
 def slowfast_acrn_ava21(
@@ -131,9 +120,7 @@ def slowfast_acrn_ava21(
     Returns:
         An :class:`ActionDetector`: ``model(clips [N, 3, 32, H, W], boxes) -> logits [R, 80]``.
     """
-    newest = SlowFast_R50_ACRN_Weights.AVA21_V1 if pretrained else None
-    chosen = _of_dataset("AVA21", weights) or newest
-    return slowfast_r50_acrn(weights=chosen, progress=progress, temporal_pool=temporal_pool)
+    return _ava("AVA21", pretrained, progress, weights, temporal_pool)
 
 
 def slowfast_acrn_ava22(
@@ -156,9 +143,7 @@ def slowfast_acrn_ava22(
     Returns:
         An :class:`ActionDetector`: ``model(clips [N, 3, 32, H, W], boxes) -> logits [R, 80]``.
     """
-    newest = SlowFast_R50_ACRN_Weights.AVA22_V1 if pretrained else None
-    chosen = _of_dataset("AVA22", weights) or newest
-    return slowfast_r50_acrn(weights=chosen, progress=progress, temporal_pool=temporal_pool)
+    return _ava("AVA22", pretrained, progress, weights, temporal_pool)
 
 
 def create_acrn_head(
@@ -184,7 +169,8 @@ def create_acrn_head(
         roi_size: bins along each side of an actor's window.
         dropout: probability of dropping an entry of the relation map in training.
     """
-    relation = ActorCentricRelation(in_channels, relation_channels or in_channels, dropout)
+    features = in_channels if relation_channels is None else relation_channels
+    relation = ActorCentricRelation(in_channels, features, dropout)
     return ActionHead(RoIPooling(1 / spatial_stride, roi_size), relation, num_classes)
 
 
@@ -198,41 +184,6 @@ def create_roi_head(
 ) -> ActionHead:
     """Build RoI pooling and classifier without a relation for any backbone; see :func:`create_acrn_head`."""
     return ActionHead(RoIPooling(1 / spatial_stride, roi_size), ActorOnly(in_channels, dropout), num_classes)
-
-
-@dataclass(frozen=True)
-class SlowFastArchitecture:
-    """Every number that decides how a SlowFast detector is built; saved beside its weights.
-
-    Args:
-        relation: "acrn", or "actor_only" for the baseline without relations.
-        depth: layers of the residual networks, 50 or 101 (18 and 152 build too).
-        alpha: ratio of the pathways' frame rates: 4 is 8x8, 8 is 4x16 (of 32 frames).
-        width: channels of the slow pathway's stem.
-        temporal_pool: "avg" or "max" over time.
-        lateral_norm: BatchNorm and ReLU behind the lateral convolutions.
-        res5_dilation: dilation of the last stage.
-        relation_channels: D, channels of the relation; those of the backbone if None.
-        num_classes: K.
-        dropout: probability of dropping an entry before the last maximum, in training.
-    """
-
-    relation: Relation = "acrn"
-    depth: int = 50
-    alpha: int = 4
-    width: int = 64
-    temporal_pool: TemporalPool = "avg"
-    lateral_norm: bool = False
-    res5_dilation: int = 1
-    relation_channels: int | None = None
-    num_classes: int = 80
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.relation not in get_args(Relation):
-            raise ArchitectureError(f"relation is {self.relation!r}, expected one of {', '.join(get_args(Relation))}")
-        if self.num_classes < 1:
-            raise ArchitectureError(f"num_classes is {self.num_classes}, expected at least 1")
 
 
 def create_slowfast_detector(architecture: SlowFastArchitecture) -> ActionDetector:
@@ -260,105 +211,112 @@ def create_slowfast_detector(architecture: SlowFastArchitecture) -> ActionDetect
             spatial_stride=backbone.spatial_stride,
             dropout=architecture.dropout,
         )
-    return ActionDetector(backbone, head)
+    return ActionDetector(backbone, head, architecture=asdict(architecture))
 
 
 def load_detector(path: str | os.PathLike[str], *, temporal_pool: TemporalPool | None = None) -> ActionDetector:
     """Build the SlowFast detector that a checkpoint file holds, with or without a relation head.
 
     Args:
-        path: a file of this project, or of MMAction2 (SlowFast R50 or R101, plain or ACRN, 0.x or 1.x).
+        path: a file of this project, or of MMAction2 (SlowFast, plain or ACRN, 0.x or 1.x).
         temporal_pool: "avg" or "max", for a file that does not tell; "avg" if not given.
 
     Returns:
-        The detector in evaluation mode, with the names of its actions if the file has them.
+        The detector in evaluation mode, with the names of its actions if they are known.
 
     Raises:
         UserError: if the file is missing, damaged or of another model, or ``temporal_pool`` contradicts it.
     """
-    checkpoint = _read_checkpoint(Path(path), progress=False)
-    return _load_detector(checkpoint, _Wanted(num_classes=None, temporal_pool=temporal_pool))
+    checkpoint = read_checkpoint(Path(path), progress=False)
+    found = architecture_of(checkpoint, temporal_pool or "avg")
+    return _load_detector(checkpoint, found, _Wanted(temporal_pool=temporal_pool))
+
+
+def save_detector(
+    path: str | os.PathLike[str],
+    detector: ActionDetector,
+    categories: Sequence[str] | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write a detector to a file that :func:`load_detector` and the named models read.
+
+    Args:
+        path: the file to write.
+        detector: one that this module has built.
+        categories: the names of its actions; its own if not given.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        ArchitectureError: if the detector was put together by hand: nothing says how to build it again.
+        CheckpointError: if the file cannot be written, or the names are not as many as the actions.
+    """
+    if not detector.architecture:
+        raise ArchitectureError(
+            "this detector was put together by hand, so a file could not say how to build it: save its state_dict()"
+        )
+    names = categories if categories is not None else detector.categories
+    if names is None:
+        names = [f"action {number}" for number in range(1, detector.num_classes + 1)]
+    save_checkpoint(path, detector, architecture=detector.architecture, categories=names, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
 class _Wanted:
     """What the caller asked for; None leaves it to the weights."""
 
-    num_classes: int | None
-    temporal_pool: TemporalPool | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Checkpoint:
-    """A checkpoint file read and brought under our names; ``source`` names it in errors."""
-
-    source: str
-    converted: Converted
-    temporal_pool: TemporalPool | None
-
-
-def _of_dataset(
-    dataset: str, weights: SlowFast_R50_ACRN_Weights | WeightsFile | None
-) -> SlowFast_R50_ACRN_Weights | Path | None:
-    """A function named after a dataset takes that dataset's records, or any file."""
-    chosen = resolve_weights(SlowFast_R50_ACRN_Weights, weights)
-    if isinstance(chosen, SlowFast_R50_ACRN_Weights) and not chosen.name.startswith(dataset):
-        names = ", ".join(
-            record.name for record in SlowFast_R50_ACRN_Weights.__members__.values() if record.name.startswith(dataset)
-        )
-        raise WeightsError(
-            f"weights={chosen.name} are not of this dataset: expected one of {names}, the path of a checkpoint file, "
-            "or None"
-        )
-    return chosen
+    num_classes: int | None = None
+    temporal_pool: TemporalPool | None = None
+    dropout: float | None = None
 
 
 Record = TypeVar("Record", bound=WeightsEnum)
 
 
 def _slowfast(
-    named: SlowFastArchitecture,
+    relation: Relation,
     wanted: _Wanted,
     records: type[Record],
     weights: Record | WeightsFile | None,
     weights_backbone: SlowFast_R50_Weights | WeightsFile | None,
     progress: bool,
 ) -> ActionDetector:
+    """SlowFast R50 8x8 with a relation head: from weights, from a backbone's initial weights, or random."""
     chosen = resolve_weights(records, weights)
     initial = resolve_weights(SlowFast_R50_Weights, weights_backbone)
+    named = _asked_for(SlowFastArchitecture(relation=relation), wanted)
     if chosen is None:
-        return _initial_detector(named, wanted, initial, progress)
+        return create_slowfast_detector(named) if initial is None else _initialised(named, wanted, initial, progress)
     if initial is not None:
         raise ArchitectureError("weights_backbone goes with weights=None: `weights` bring their own backbone")
-    checkpoint = _read_checkpoint(chosen, progress)
-    _require_same_model(checkpoint, named)
-    return _load_detector(checkpoint, wanted)
+    checkpoint = read_checkpoint(chosen, progress)
+    found = architecture_of(checkpoint, wanted.temporal_pool or "avg")
+    for name in ("relation", "depth", "alpha", "width", "relation_channels"):
+        if getattr(found, name) != getattr(named, name):
+            raise CheckpointError(
+                f"{checkpoint.source} holds a detector with {name}={getattr(found, name)!r}, expected "
+                f"{getattr(named, name)!r}: load_detector(path) builds whatever a file holds."
+            )
+    return _load_detector(checkpoint, found, wanted)
 
 
-def _initial_detector(
-    named: SlowFastArchitecture,
-    wanted: _Wanted,
-    initial: SlowFast_R50_Weights | Path | None,
-    progress: bool,
+def _initialised(
+    named: SlowFastArchitecture, wanted: _Wanted, initial: SlowFast_R50_Weights | Path, progress: bool
 ) -> ActionDetector:
-    """A detector with random values, its backbone with initial weights if there are any."""
+    """A detector whose backbone has initial weights; how it pools over time may still be chosen."""
+    checkpoint = read_checkpoint(initial, progress)
     architecture = replace(
         named,
-        num_classes=80 if wanted.num_classes is None else wanted.num_classes,
-        temporal_pool=wanted.temporal_pool or "avg",
+        lateral_norm=checkpoint.converted.lateral_norm,
+        res5_dilation=checkpoint.converted.res5_dilation,
+        temporal_pool=wanted.temporal_pool or checkpoint.temporal_pool or "avg",
     )
-    if initial is None:
-        return create_slowfast_detector(architecture)
-    checkpoint = _read_checkpoint(initial, progress)
-    converted = checkpoint.converted
-    architecture = replace(architecture, lateral_norm=converted.lateral_norm, res5_dilation=converted.res5_dilation)
     detector = create_slowfast_detector(architecture)
-    load_into(detector, converted.state_dict, source=checkpoint.source, prefix="backbone.")
+    load_into(detector, checkpoint.converted.state_dict, source=checkpoint.source, prefix="backbone.")
     return detector
 
 
-def _load_detector(checkpoint: _Checkpoint, wanted: _Wanted) -> ActionDetector:
-    found = _architecture_of(checkpoint, wanted)
+def _load_detector(checkpoint: Checkpoint, found: SlowFastArchitecture, wanted: _Wanted) -> ActionDetector:
     for name, value, theirs in (
         ("num_classes", wanted.num_classes, found.num_classes),
         ("temporal_pool", wanted.temporal_pool, found.temporal_pool),
@@ -367,92 +325,42 @@ def _load_detector(checkpoint: _Checkpoint, wanted: _Wanted) -> ActionDetector:
             raise ArchitectureError(
                 f"{name}={value!r} contradicts {checkpoint.source}, which has {theirs!r}: leave {name} out"
             )
-    detector = create_slowfast_detector(found)
+    detector = create_slowfast_detector(_asked_for(found, wanted))
     load_into(detector, checkpoint.converted.state_dict, source=checkpoint.source)
-    detector.categories = checkpoint.converted.categories
+    detector.categories = checkpoint.categories
     return detector.eval()
 
 
-def _architecture_of(checkpoint: _Checkpoint, wanted: _Wanted) -> SlowFastArchitecture:
-    """How to build the model of a checkpoint: as its file says, else as its tensors show."""
-    converted = checkpoint.converted
-    if converted.architecture:
-        return _saved_architecture(checkpoint)
-    if converted.num_classes is None or converted.depth is None:
-        raise CheckpointError(
-            f"{checkpoint.source} holds no classifier for actors, only a backbone ({converted.layout}): pass it as "
-            "weights_backbone."
+def _asked_for(architecture: SlowFastArchitecture, wanted: _Wanted) -> SlowFastArchitecture:
+    return replace(architecture, **{name: value for name, value in asdict(wanted).items() if value is not None})
+
+
+def _ava(
+    dataset: str,
+    pretrained: bool,
+    progress: bool,
+    weights: SlowFast_R50_ACRN_Weights | WeightsFile | None,
+    temporal_pool: TemporalPool | None,
+) -> ActionDetector:
+    """A function named after a dataset takes that dataset's records, or any file of as many actions."""
+    if not isinstance(pretrained, bool):
+        raise ArchitectureError(f"pretrained is {pretrained!r}, expected True or False: name weights with weights=")
+    newest: SlowFast_R50_ACRN_Weights = SlowFast_R50_ACRN_Weights.__members__[f"{dataset}_V1"]
+    is_default = weights == "DEFAULT" or (weights is None and pretrained)
+    chosen = newest if is_default else resolve_weights(SlowFast_R50_ACRN_Weights, weights)
+    if isinstance(chosen, SlowFast_R50_ACRN_Weights) and not chosen.name.startswith(dataset):
+        names = ", ".join(name for name in SlowFast_R50_ACRN_Weights.__members__ if name.startswith(dataset))
+        raise WeightsError(
+            f"weights={chosen.name} are not of this dataset: expected one of {names}, the path of a checkpoint file, "
+            "or None"
         )
-    return SlowFastArchitecture(
-        relation="acrn" if converted.has_relation else "actor_only",
-        depth=converted.depth,
-        alpha=converted.alpha or 8,  # MMAction2's 8x8 has a lateral kernel of 7 frames, its 4x16 one of 5
-        temporal_pool=checkpoint.temporal_pool or wanted.temporal_pool or "avg",
-        lateral_norm=converted.lateral_norm,
-        res5_dilation=converted.res5_dilation,
-        num_classes=converted.num_classes,
-    )
-
-
-def _saved_architecture(checkpoint: _Checkpoint) -> SlowFastArchitecture:
-    saved: dict[str, Any] = checkpoint.converted.architecture
-    try:
-        return SlowFastArchitecture(**saved)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{checkpoint.source} holds the architecture {saved}, which this version of acrn_zoo cannot build: {error}"
-        ) from error
-
-
-def _require_same_model(checkpoint: _Checkpoint, named: SlowFastArchitecture) -> None:
-    """A function that promises R50 8x8 with a certain relation gives that or an error."""
-    found = _architecture_of(checkpoint, _Wanted(None, None))
-    for name in ("relation", "depth", "alpha", "width", "relation_channels"):
-        if getattr(found, name) != getattr(named, name):
-            raise CheckpointError(
-                f"{checkpoint.source} holds a detector with {name}={getattr(found, name)!r}, expected "
-                f"{getattr(named, name)!r}: load_detector(path) builds whatever a file holds."
-            )
-
-
-def _read_checkpoint(weights: WeightsEnum | Path, progress: bool) -> _Checkpoint:
-    """Fetch if need be, read and convert. A published file is known by its hash even under another name."""
-    if isinstance(weights, Path):
-        path, source = weights, str(weights)
-        content = load_checkpoint_file(path)
-        record = _published_record(path)
-    else:
-        path = fetch(weights.url, sha256_prefix=weights.meta["sha256_prefix"], progress=progress)
-        source, record = f"{weights!r} ({path})", weights
-        content = load_checkpoint_file(path)
-    try:
-        converted = convert(content)
-    except CheckpointError as error:
-        raise CheckpointError(f"{source}: {error}") from error
-    known_pool: Any = converted.temporal_pool if record is None else record.meta["temporal_pool"]
-    return _Checkpoint(source, converted, known_pool)
-
-
-def _published_record(path: Path) -> WeightsEnum | None:
-    digest = sha256_of(path)
-    for records in (SlowFast_R50_ACRN_Weights, SlowFast_R50_RoI_Weights, SlowFast_R50_Weights):
-        for record in records.__members__.values():
-            prefix = record.meta["sha256_prefix"]
-            if prefix is not None and digest.startswith(prefix):
-                return record
-    return None
-
-
-def save_detector(
-    path: str | os.PathLike[str],
-    detector: ActionDetector,
-    architecture: SlowFastArchitecture,
-    categories: tuple[str, ...],
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Write a detector to a file that :func:`load_detector` and the named models read."""
-    save_checkpoint(path, detector, architecture=asdict(architecture), categories=categories, overwrite=overwrite)
+    detector = slowfast_r50_acrn(weights=chosen, progress=progress, temporal_pool=temporal_pool)
+    if detector.num_classes != len(CATEGORIES):
+        raise ArchitectureError(
+            f"{chosen} has {detector.num_classes} actions, not AVA's {len(CATEGORIES)}: slowfast_r50_acrn(weights=...) "
+            "takes it"
+        )
+    return detector
 
 
 def _register() -> None:

@@ -23,11 +23,12 @@ import torch
 import torchvision
 from torch import Tensor
 
+from acrn_zoo.architecture import SlowFastArchitecture
 from acrn_zoo.data.synthetic import write_synthetic_video
 from acrn_zoo.predictor import ActionPredictor
 from acrn_zoo.recorder import Recorder
 from acrn_zoo.structures import Keyframe
-from acrn_zoo.zoo import SlowFastArchitecture, create_slowfast_detector
+from acrn_zoo.zoo import create_slowfast_detector
 
 SMALL = SlowFastArchitecture(depth=18, width=8)
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from acrn_zoo.architecture import SlowFastArchitecture
 from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.models import ActionDetector
-from acrn_zoo.zoo import SlowFastArchitecture, create_slowfast_detector
+from acrn_zoo.zoo import create_slowfast_detector
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from acrn_zoo import boxes as b
+from acrn_zoo.structures import invalid_boxes
 
 BOXES = torch.tensor([[10.0, 20.0, 30.0, 60.0], [-5.0, 0.0, 400.0, 50.0]])
 
@@ -36,7 +37,7 @@ def test_clip_cuts_at_the_border_and_copies() -> None:
     ],
 )
 def test_invalid_boxes(box: tuple[float, ...], is_bad: bool) -> None:
-    assert b.invalid_boxes(torch.tensor([(0.0, 0.0, 5.0, 5.0), box])) == ([1] if is_bad else [])
+    assert invalid_boxes(torch.tensor([(0.0, 0.0, 5.0, 5.0), box])) == ([1] if is_bad else [])
 
 
 @pytest.mark.parametrize(

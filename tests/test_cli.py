@@ -14,11 +14,12 @@ import pytest
 import torch
 
 import acrn_zoo
+from acrn_zoo.architecture import SlowFastArchitecture
 from acrn_zoo.cli import main
 from acrn_zoo.data.video import VideoReader
 from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.models import ActionDetector
-from acrn_zoo.zoo import SlowFastArchitecture
+from acrn_zoo.zoo import create_slowfast_detector
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("run", "sit", "talk to", "watch, quietly")
@@ -31,8 +32,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def weights(tmp_path: Path, small_detector: ActionDetector) -> str:
-    architecture = SlowFastArchitecture(depth=18, width=8, num_classes=4)
-    acrn_zoo.save_detector(tmp_path / "weights.pth", small_detector, architecture, NAMES)
+    acrn_zoo.save_detector(tmp_path / "weights.pth", small_detector, NAMES)
     return "weights.pth"
 
 
@@ -75,6 +75,48 @@ def test_no_people_at_all(small_video: Path, weights: str, capsys: pytest.Captur
     assert json.loads(Path("small_actions/small.jsonl").read_text())["people"] == []
 
 
+def test_boxes_looked_up_every_so_often(small_video: Path, weights: str, boxes: str) -> None:
+    assert run("predict", small_video, "--weights", weights, "--boxes", boxes, "--every", 1, "--no-video") == 0
+    lines = [json.loads(line) for line in Path("small_actions/small.jsonl").read_text().splitlines()]
+    assert [(line["timestamp"], len(line["people"])) for line in lines] == [(0, 1), (1, 2), (2, 0)]
+
+
+def test_own_boxes_are_not_overwritten(
+    small_video: Path, weights: str, boxes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(boxes).rename("small.csv")
+    before = Path("small.csv").read_text()
+    arguments = ("predict", small_video, "--weights", weights, "--boxes", "small.csv", "--out", ".", "--overwrite")
+    assert run(*arguments) == 1
+    assert "small.csv would be overwritten, but it is read by this run" in capsys.readouterr().err
+    assert Path("small.csv").read_text() == before
+
+
+def test_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a small model; README's command runs the full one in CI."""
+    model = create_slowfast_detector(SlowFastArchitecture(depth=18, width=8)).eval()
+    monkeypatch.setattr("acrn_zoo.demo.untrained_model", lambda: model)
+    assert run("demo") == 0
+    output = capsys.readouterr().out
+    assert "weights are random" in output
+    assert "4 keyframes" in output
+    names = {path.name for path in Path("acrn_demo").iterdir()}
+    made = {"walkers.mp4", "walkers_boxes.csv", "walkers.png"}
+    assert names == made | {"walkers.csv", "walkers.jsonl", "walkers_annotated.mp4"}
+    assert run("demo") == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert run("demo", "--overwrite") == 0
+
+
+@pytest.mark.parametrize("folder", ["/proc/out", "file", "file/out"])
+def test_demo_that_cannot_write(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").touch()
+    assert run("demo", "--out", folder) == 1
+    error = capsys.readouterr().err
+    assert folder in error
+    assert "Traceback" not in error
+
+
 def test_never_overwrites_silently(
     small_video: Path, weights: str, boxes: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +141,7 @@ def test_never_overwrites_silently(
         (["{video}", "--boxes", "outside.csv"], "outside.csv, line 2: .* outside the frames"),
         (["{video}", "--boxes", "late.csv"], "wanted at 99 s"),
         (["{video}", "--device", "cuda:9"], "device 'cuda:9' cannot be used"),
-        (["{video}", "--out", "page.pth/out"], "page.pth/out"),
+        (["{video}", "--out", "page.pth/out"], "page.pth/out cannot be written to"),
         (["{video}", "--out", "/proc/out"], "output folder /proc/out cannot be made"),
         (["page.pth"], "page.pth"),
     ],
@@ -125,6 +167,7 @@ def test_one_clear_error(
     assert re.search(message, error)
     assert error.count("acrn-zoo: error:") == 1
     assert "Traceback" not in error
+    assert not Path("small_actions").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -137,10 +180,11 @@ def test_read_only_folder(small_video: Path, weights: str, boxes: str, capsys: p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--every", "1", "--boxes", "b.csv"], "--every does not go with --boxes"),
-        (["--every", "0"], "above 0"),
-        (["--threshold", "2"], "not in 0 to 1"),
-        (["--top", "0"], "1 or more"),
+        (["--every", "0"], "'0' is not a number of seconds of at least 0.001"),
+        (["--every", "abc"], "'abc' is not a number of seconds"),
+        (["--threshold", "2"], "'2' is not a number of 0 to 1"),
+        (["--top", "0"], "'0' is not a whole number of at least 1"),
+        (["--top", "2.5"], "2.5 is not a whole number"),
         (["--boxes", "b.csv", "--people", "fasterrcnn"], "not allowed with"),
     ],
 )
@@ -188,6 +232,6 @@ def test_interrupted_run_leaves_valid_files(number: signal.Signals, small_video:
     if number != signal.SIGKILL:
         assert process.returncode == 130, output
         assert "interrupted" in output
-        assert f"{len(done)} keyframes" in output
+        assert f"{len(done)} keyframes before the run ended early" in output
         with VideoReader("out/small_annotated.mp4") as video:
             assert list(video.frames())

@@ -10,9 +10,10 @@ from published_model import published_shapes
 from pytorchvideo.models.slowfast import create_slowfast, create_slowfast_with_roi_head
 from torch import Tensor
 
+from acrn_zoo.architecture import Relation, SlowFastArchitecture
 from acrn_zoo.conversion import CheckpointError, convert
 from acrn_zoo.models import create_slowfast_backbone
-from acrn_zoo.zoo import Relation, SlowFastArchitecture, create_slowfast_detector
+from acrn_zoo.zoo import create_slowfast_detector
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -256,3 +257,19 @@ def test_a_bare_state_dict_of_this_project_is_recognised() -> None:
 def test_an_own_file_that_is_newer_or_incomplete_is_an_error(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(CheckpointError, match=reason):
         convert(own_checkpoint(**changes))
+
+
+def test_config_that_says_it_has_no_background_class() -> None:
+    entries = {name: torch.zeros(shape) for name, shape in published_shapes(num_classes=5).items() if "fc_cls" in name}
+    entries |= {
+        "backbone.slow_path.conv1.conv.weight": torch.zeros(1),
+        "backbone.fast_path.conv1.conv.weight": torch.zeros(1),
+    }
+
+    def classes(config: str) -> int | None:
+        return convert({"meta": {"cfg": config}, "state_dict": entries}).num_classes
+
+    assert classes("background_class=True, multilabel=True") == 4
+    assert classes("background_class=False, multilabel=True") == 5
+    with pytest.raises(CheckpointError, match="one action a person"):
+        classes("background_class=False, multilabel=False")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -49,8 +50,8 @@ def test_find_people_asks_with_frame_and_keyframe() -> None:
     detector.assert_called_once_with(FRAME, KEYFRAME)
 
 
-@pytest.mark.parametrize("answer", [torch.zeros(0, 4), torch.zeros(0, 5)])
-def test_find_people_of_an_empty_frame(answer: Tensor) -> None:
+@pytest.mark.parametrize("answer", [torch.zeros(0, 4), torch.zeros(0, 5), [], np.zeros((0, 5))])
+def test_find_people_of_an_empty_frame(answer: object) -> None:
     boxes, scores = find_people(answering(answer), FRAME, KEYFRAME)
     assert boxes.shape == (0, 4)
     assert scores.shape == (0,)
@@ -63,10 +64,34 @@ def test_find_people_without_scores() -> None:
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        [[1, 2, 30, 40, 0.5], [5, 6, 70, 80, 1]],
+        ((1, 2, 30, 40, 0.5), (5, 6, 70, 80, 1)),
+        [np.array([1, 2, 30, 40, 0.5]), np.array([5, 6, 70, 80, 1])],
+        np.array([[1, 2, 30, 40, 0.5], [5, 6, 70, 80, 1]]),
+        np.array([[5, 6, 70, 80, 1], [1, 2, 30, 40, 0.5]])[::-1],
+        np.frombuffer(np.array([1, 2, 30, 40, 0.5, 5, 6, 70, 80, 1]).tobytes()).reshape(2, 5),  # read-only
+    ],
+)
+def test_find_people_takes_arrays_and_lists(answer: object) -> None:
+    boxes, scores = find_people(answering(answer), FRAME, KEYFRAME)
+    assert boxes.tolist() == [[1, 2, 30, 40], [5, 6, 70, 80]]
+    assert scores.tolist() == [0.5, 1]
+
+
+@pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ([[1, 2, 3, 4]], "returned a list"),
-        (None, "returned a NoneType"),
+        (None, "returned a NoneType .* cannot be used"),
+        ("boxes", "returned a str .* cannot be used"),
+        ([[1, 2, 3, 4], [5]], "returned a list .* cannot be used"),
+        ([[1, 2, 3, 10**400]], "returned a list .* cannot be used"),
+        (np.array([[1, 2, 3, 4j]]), "returned a ndarray .* cannot be used .*complex128"),
+        (torch.ones(1, 4, dtype=torch.complex64), "returned a Tensor .* cannot be used .*complex64"),
+        (torch.ones(1, 4, device="meta"), "returned a Tensor .* cannot be used .*meta"),
+        (torch.ones(1, 4).to_sparse(), "returned a Tensor .* cannot be used .*sparse"),
+        ([1, 2, 3, 4], r"returned a list of shape \(4,\)"),
         (torch.zeros(0), r"shape \(0,\)"),
         (torch.ones(1, 6), r"shape \(1, 6\)"),
         (torch.ones(1, 1, 4), r"shape \(1, 1, 4\)"),
@@ -199,6 +224,7 @@ def test_box_file_is_a_people_detector(tmp_path: Path) -> None:
     [
         ("film,2,0,0,1,1\n", True),
         ("film,2,-0.1,0,1,1\n", True),
+        ("film,2,0,0,1.05,1\n", True),
         ("film,2,0,0,1,1\nfilm,3,0,0,2.5,1\n", False),
         ("film,2,0,0,1,1\nother,3,0,0,50,40\n", False),
         ('{"timestamp": 2, "video_id": "film", "boxes": []}\n', False),
@@ -215,6 +241,29 @@ def test_box_file_matches_within_a_millisecond(timestamp: float, num_people: int
     found = box_file(tmp_path, "film,2,0,0,1,1\n")(FRAME, Keyframe("film", timestamp))
     assert found.shape == (num_people, 5)
     assert found.dtype == torch.float32
+
+
+def test_rows_within_a_millisecond_are_one_moment(tmp_path: Path) -> None:
+    moments = [1.0005, 1, 1.001, 1.0015, 1]  # the last but one is too far from 1
+    text = "".join(f"film,{moment},{row},0,50,50\n" for row, moment in enumerate(moments))
+    boxes = box_file(tmp_path, text + "film,1.0005,1,0,50,50\n")
+    assert boxes.timestamps == (1, 1.0015)
+    assert [row[0] for row in people_at(boxes, 1)] == [0, 1, 2, 4]
+    assert people_at(boxes, 1.0005) == people_at(boxes, 1)
+    assert [row[0] for row in people_at(boxes, 1.0015)] == [3]
+
+
+@pytest.mark.parametrize("text", ["film,1,,,,\nfilm,2,0,0,9,9\n", "timestamp,x1,y1,x2,y2\n1, ,,,\n2,0,0,9,9\n"])
+def test_rows_for_nobody(text: str, tmp_path: Path) -> None:
+    boxes = box_file(tmp_path, text)
+    assert boxes.timestamps == (1, 2)
+    assert people_at(boxes, 1) == []
+    assert people_at(boxes, 2) == [[0, 0, 9, 9, 1]]
+
+
+def test_fractions_slightly_above_1_are_cut_at_the_border(tmp_path: Path) -> None:
+    boxes, _ = find_people(box_file(tmp_path, "film,2,0.5,0,1.04,1.01\n"), FRAME, KEYFRAME)
+    assert boxes.tolist() == [[100, 0, 200, 100]]
 
 
 @pytest.mark.parametrize(
@@ -268,12 +317,17 @@ def test_box_file_lists_at_most_ten_videos(tmp_path: Path) -> None:
         ("<!DOCTYPE html><html></html>", "HTML"),
         (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "not text"),
         ("hello world\n", "line 1: no column for timestamp, x1, y1, x2, y2"),
-        ("film;2;0;0;1;1\n", "line 1: no column"),
+        ("film;2;0;0;1;1\n", "boxes.txt are separated by semicolons, expected commas"),
+        ("\ntimestamp;x1;y1;x2;y2\n2;0,1;0,1;0,5;0,9\n", "separated by semicolons, expected commas"),
+        ("film;2;0;0;1;1\nfilm;2;0,1;0,1;0,5;0,9\n", "separated by semicolons, expected commas"),
+        ("film\t2\t0\t0\t1\t1\n", "separated by tabs, expected commas"),
         ("film,2,0,0,1\n", "line 1: no column for y2; expected CSV rows"),
         ("timestamp,x1,y1,x2\n1,0,0,1\n", "line 1: no column for y2"),
         ("film,2,0,0,1,1\nfilm,3,0,0,1,1,1,2,3\n", "not a regular CSV.*line 2"),
         ('film,2,0,0,1,"1\n', "not a regular CSV"),
         ("film,2,0,0,1,1\nfilm,2,0,0,1\n", "line 2: y2 is '', expected a finite number"),
+        ("film,2,0,0,1,1\nfilm,3\n", "line 2: x1 is '', expected a finite number"),
+        ("film,2,0,0,1,1\nfilm,3,,,,1\n", "line 2: x1 is '', expected a finite number"),
         ("film,2,0,0,1,1\n\nfilm,2,zero,0,1,1\n", "line 3: x1 is 'zero', expected a finite number"),
         ('"fi\nlm",2,0,0,1,1\nfilm,2,0,0,1,one\n', "line 3: y2 is 'one'"),
         ("film,2,nan,0,1,1\n", "line 1: x1 is 'nan'"),
@@ -283,7 +337,8 @@ def test_box_file_lists_at_most_ten_videos(tmp_path: Path) -> None:
         ("film,2,0,0,1,1\nfilm,2,0.5,0,0.5,1\n", r"line 2: the box \[0.5, 0.0, 0.5, 1.0\] is inverted"),
         ("film,2,0,9,5,3\n", "line 1: .*inverted"),
         ("timestamp,x1,y1,x2,y2,score\n2,0,0,1,1,90\n", "line 2: score is 90.0, expected 0 to 1"),
-        ("film,2,0,0,1,1\nfilm,2,0,0,1.02,1\n", "line 2: the largest coordinate of the file is 1.02"),
+        ("film,2,0,0,1,1\nfilm,2,0,0,1.06,1\n", "line 2: the largest coordinate of the file is 1.06"),
+        ("film,2,0,0,2,1\n", "line 1: the largest coordinate of the file is 2.0"),
         ('[{"timestamp": 2, "boxes": [[0, 0, 1, 1]]}', "line 1: not JSON"),
         ('{"timestamp": 2, "boxes": []}\n{"timestamp": 3, "bo', "line 2: not JSON"),
         ('{"timestamp": 2, "boxes": []}\nfilm,2\n', "line 2: not JSON"),
@@ -297,6 +352,11 @@ def test_box_file_lists_at_most_ten_videos(tmp_path: Path) -> None:
         ('[{"timestamp": 2, "boxes": [[1, 2, 3, null]]}]', "line 1: y2 is None"),
         ('[{"timestamp": null, "boxes": []}]', "line 1: timestamp is None"),
         ('[{"timestamp": 2,\n "boxes": [[1, 2, 3, 4, 5]]}]', "line 1: score is 5"),
+        (f'[{{"timestamp": {"9" * 400}, "boxes": []}}]', "line 1: timestamp is 9+[.]{3}9+, expected a finite number"),
+        (f'[{{"timestamp": 2, "boxes": [[1, 2, 3, {"9" * 400}]]}}]', "line 1: y2 is 9+[.]{3}9+, expected a finite"),
+        (f'{{"timestamp": {"9" * 5000}, "boxes": []}}', "line 1 or later: not a usable number"),
+        ("[" * 5000, "boxes.txt has brackets nested too deeply"),
+        ('{"boxes": ' + "[" * 200_000, "boxes.txt has brackets nested too deeply"),
     ],
 )
 def test_box_file_refuses(text: str | bytes, message: str, tmp_path: Path) -> None:
@@ -318,6 +378,34 @@ def test_box_outside_the_frame(text: str, tmp_path: Path) -> None:
     boxes = box_file(tmp_path, text)
     with pytest.raises(PeopleError, match=r"boxes.txt, line 2: .* outside the frames of the video \(200x100\)"):
         find_people(boxes, FRAME, KEYFRAME)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("film,9,0,0,9,9\nfilm,2,200,0,210,9\nfilm,1,0,100,9,110\n", 2),
+        ("film,9,0,0,1,1\nfilm,2,-0.5,0,0,1\n", 2),
+        # Equal boxes are one person, whose first row counts.
+        ("timestamp,x1,y1,x2,y2,score\n2,200,0,210,9,0.1\n1,300,0,310,9,1\n2,200,0,210,9,1\n", 2),
+        ("other,1,300,0,310,9\nfilm,1,,,,\nfilm,2,0,0,9,9\nfilm,3,200,0,210,9\n", 4),
+    ],
+)
+def test_check_names_the_first_box_outside(text: str, line: int, tmp_path: Path) -> None:
+    boxes = box_file(tmp_path, text, "film")
+    with pytest.raises(PeopleError, match=rf"boxes.txt, line {line}: .* outside the frames of the video") as caught:
+        boxes.check((100, 200))
+    asked = []
+    for timestamp in boxes.timestamps:
+        try:
+            people_at(boxes, timestamp)
+        except PeopleError as error:
+            asked.append(str(error))
+    assert str(caught.value) in asked
+
+
+@pytest.mark.parametrize("text", ["film,1,0,0,9,9\nfilm,2,199,-5,210,9\n", "film,1,0,0,1,1\n", "film,1,,,,\n"])
+def test_check_accepts(text: str, tmp_path: Path) -> None:
+    box_file(tmp_path, text).check((100, 200))
 
 
 def test_reads_what_our_writers_write(tmp_path: Path) -> None:

@@ -154,9 +154,9 @@ def test_timestamps_that_do_not_exist(
         list(predictor(small_detector, boxes).predict(small_video))
 
 
-@pytest.mark.parametrize("every", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("every", [0.0, -1.0, 0.0001, float("inf"), float("nan")])
 def test_every_must_be_positive(every: float, small_video: Path, small_detector: ActionDetector) -> None:
-    with pytest.raises(ValueError, match="expected seconds above 0"):
+    with pytest.raises(ValueError, match="expected seconds from 0.001 on"):
         predictor(small_detector, two_people).predict(small_video, every=every)
 
 
@@ -181,10 +181,30 @@ def test_categories(small_detector: ActionDetector) -> None:
         predictor(small_detector, two_people, categories=names[:3])
 
 
-@pytest.mark.parametrize("device", ["cuda:7", "abacus", "meta:x"])
+@pytest.mark.parametrize("device", ["cuda:7", "abacus", "meta:x", "meta"])
 def test_device_that_is_not_there(device: str) -> None:
     with pytest.raises(DeviceError, match=f"device '{device}' cannot be used .* this machine has cpu"):
         resolve_device(device)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"dtype": torch.int32}, "dtype is torch.int32"),
+        ({"people": None}, "people is a NoneType"),
+    ],
+)
+def test_bad_arguments(options: dict[str, object], message: str, small_detector: ActionDetector) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        ActionPredictor(small_detector, **({"people": two_people} | options))  # type: ignore[arg-type]
+
+
+def test_box_outside_is_said_at_once(small_video: Path, small_detector: ActionDetector, tmp_path: Path) -> None:
+    boxes = box_file(tmp_path, [0.5, 1.5])
+    boxes.write_text(boxes.read_text() + "2.5,500,8,540,60\n")
+    with pytest.raises(PeopleError, match=r"boxes.csv, line 6: .* outside the frames"):
+        predictor(small_detector, boxes).predict(small_video)
 
 
 def test_auto_device() -> None:

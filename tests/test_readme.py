@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acrn_zoo import zoo
+from acrn_zoo import loading
 from acrn_zoo.cli import _parser
 from acrn_zoo.weights import SlowFast_R50_ACRN_Weights, SlowFast_R50_RoI_Weights
 
@@ -46,7 +46,7 @@ def test_python_blocks_run(
 ) -> None:
     """As they stand; only the download is replaced by a file of the published layout."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(zoo, "fetch", lambda _url, **_options: published_checkpoint)
+    monkeypatch.setattr(loading, "fetch", lambda _url, **_options: published_checkpoint)
     shutil.copy(small_video, "video.mp4")
     Path("boxes.csv").write_text("timestamp,x1,y1,x2,y2\n1.5,5,8,40,60\n")
     exec(compile(code, "README.md", "exec"), {})

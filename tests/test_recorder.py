@@ -67,12 +67,32 @@ def test_failure_later_leaves_what_is_done(small_video: Path, tmp_path: Path) ->
 def test_one_old_file_stops_all(name: str, small_video: Path, tmp_path: Path) -> None:
     (tmp_path / name).write_text("precious")
     with pytest.raises(UserError, match=f"{name} exists already"):
-        Recorder(small_video, tmp_path).__enter__()
+        Recorder(small_video, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "precious"
 
 
+def test_failing_again_takes_nothing_away(small_video: Path, tmp_path: Path) -> None:
+    with Recorder(small_video, tmp_path) as recorder:
+        recorder.add(detections(1.0, [[0.9, 0.6, 0.1]]))
+    before = {path: path.read_bytes() for path in recorder.paths}
+    with pytest.raises(RuntimeError, match="no"), Recorder(small_video, tmp_path, overwrite=True):
+        raise RuntimeError("no")
+    assert {path: path.read_bytes() for path in recorder.paths} == before
+
+
+@pytest.mark.parametrize("name", ["walk.csv", "walk.jsonl", "walk_annotated.mp4"])
+def test_what_is_read_is_never_overwritten(name: str, tmp_path: Path) -> None:
+    given = tmp_path / name
+    given.write_text("precious")
+    with pytest.raises(UserError, match=f"{name} would be overwritten, but it is read"):
+        Recorder(tmp_path / "walk.mp4", tmp_path, overwrite=True, inputs=[given])
+    (tmp_path / "walk.csv").write_text("a video with an odd name")
+    with pytest.raises(UserError, match="walk.csv would be overwritten"):
+        Recorder(tmp_path / "walk.csv", tmp_path, overwrite=True)
+
+
 def test_folder_that_cannot_be_made(small_video: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file/out cannot be made"):
+    with pytest.raises(UserError, match="file/out cannot be written to"):
         Recorder(small_video, tmp_path / "file" / "out")

@@ -90,6 +90,16 @@ def test_video_ids_survive(video_id: str, tmp_path: Path) -> None:
     assert next(read_json_lines(tmp_path / "film.jsonl", CATEGORIES)).keyframe.video_id == video_id
 
 
+def test_video_ids_that_are_not_unicode(tmp_path: Path) -> None:
+    video_id = os.fsdecode(b"caf\xe9")
+    with AvaCsvWriter(tmp_path / "film.csv", top=1, threshold=0) as writer:
+        writer.write(detections_at(1, 1, video_id))
+    assert (tmp_path / "film.csv").read_bytes().startswith(b"caf?,0001,")
+    with JsonLinesWriter(tmp_path / "film.jsonl", top=1, threshold=0) as writer_:
+        writer_.write(detections_at(1, 1, video_id))
+    assert next(read_json_lines(tmp_path / "film.jsonl", CATEGORIES)).keyframe.video_id == video_id
+
+
 def test_json_lines_come_back_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "film.jsonl"
     written = [detections_at(1 / 3), detections_at(1.0, 0), detections_at(1001 / 30, 7)]

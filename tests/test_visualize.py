@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -222,6 +223,14 @@ def test_a_plate_rather_hides_a_little_than_stands_in_a_worse_place() -> None:
     above = (100, 70, 200, 90)
     plates = visualize._place_plates([(20, 100), None, None], [box, above, below], (400, 400))
     assert plates[0] == (200, 100, 300, 120)
+
+
+@pytest.mark.parametrize("small", [(280, 10, 320, 40), (0, 0, 40, 30), (180, 370, 220, 400)])
+def test_a_plate_hides_no_small_box(small: tuple[int, int, int, int]) -> None:
+    other = (100, 150, 300, 250)
+    for plate in visualize._place_plates([(100, 200)] * 2, [small, other], (400, 400)):
+        assert plate is not None
+        assert not visualize._overlap(np.array([plate]), np.array([small])).any()
 
 
 def test_plates_cover_a_quarter_of_the_picture_at_most() -> None:

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch.hub import HASH_REGEX
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models._api import WeightsEnum
 
-from acrn_zoo.data.ava import CATEGORIES
 from acrn_zoo.data.transforms import ClipTransform
 from acrn_zoo.weights import (
     SlowFast_R50_ACRN_Weights,
@@ -21,7 +18,6 @@ from acrn_zoo.weights import (
     WeightsError,
     resolve_weights,
 )
-from acrn_zoo.zoo import SlowFastArchitecture, create_slowfast_detector
 
 ENUMS: tuple[type[WeightsEnum], ...] = (
     SlowFast_R50_ACRN_Weights,
@@ -112,47 +108,6 @@ def test_the_defaults() -> None:
     assert SlowFast_R50_ACRN_Weights.DEFAULT is SlowFast_R50_ACRN_Weights.AVA22_V1
     assert SlowFast_R50_RoI_Weights.DEFAULT is SlowFast_R50_RoI_Weights.AVA22_V1
     assert SlowFast_R50_Weights.DEFAULT is SlowFast_R50_Weights.KINETICS400_MMACTION2_V0
-
-
-@every_record
-def test_parameters_are_those_of_the_model(record: WeightsEnum) -> None:
-    with torch.device("meta"):
-        detector = create_slowfast_detector(
-            SlowFastArchitecture(
-                relation="acrn" if isinstance(record, SlowFast_R50_ACRN_Weights) else "actor_only",
-                lateral_norm=record.meta["lateral_norm"],
-                res5_dilation=record.meta["res5_dilation"],
-            )
-        )
-    model = detector.backbone if isinstance(record, SlowFast_R50_Weights) else detector
-    assert record.meta["num_params"] == sum(parameter.numel() for parameter in model.parameters())
-    assert record.meta["categories"] == (() if isinstance(record, SlowFast_R50_Weights) else CATEGORIES)
-
-
-def gflops(num_actors: int, **architecture: Any) -> float:
-    """Multiply-adds of one clip of 32 x 256 x 256, in 10^9."""
-    with torch.device("meta"):
-        detector = create_slowfast_detector(SlowFastArchitecture(**architecture)).eval()
-        clips, boxes = torch.empty(1, 3, 32, 256, 256), torch.empty(num_actors, 4)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        detector(clips, [boxes])
-    return counter.get_total_flops() / 2 / 1e9
-
-
-@pytest.mark.parametrize(
-    ("record", "architecture"),
-    [
-        (SlowFast_R50_ACRN_Weights.DEFAULT, {"relation": "acrn"}),
-        (SlowFast_R50_RoI_Weights.DEFAULT, {"relation": "actor_only"}),
-        (SlowFast_R50_Weights.AVA22_PYTORCHVIDEO, {"lateral_norm": True, "res5_dilation": 2}),
-    ],
-    ids=repr,
-)
-def test_operations_are_those_of_the_model(record: WeightsEnum, architecture: dict[str, Any]) -> None:
-    none, two, four = (gflops(number, **architecture) for number in (0, 2, 4))
-    assert none == pytest.approx(record.meta["gflops_per_clip"], abs=0.0005)
-    if record.meta["gflops_per_actor"] is not None:
-        assert (four - two) / 2 == pytest.approx(record.meta["gflops_per_actor"], rel=0.002)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import acrn_zoo
-from acrn_zoo import zoo
-from acrn_zoo.checkpoints import CheckpointError
+from acrn_zoo import loading, zoo
+from acrn_zoo.architecture import ArchitectureError, SlowFastArchitecture
+from acrn_zoo.conversion import CheckpointError
+from acrn_zoo.data.ava import CATEGORIES
+from acrn_zoo.errors import UserError
 from acrn_zoo.models import ActionDetector, TimePooled
 from acrn_zoo.weights import (
     SlowFast_R50_ACRN_Weights,
@@ -21,7 +25,6 @@ from acrn_zoo.weights import (
     SlowFast_R50_Weights,
     WeightsError,
 )
-from acrn_zoo.zoo import ArchitectureError, SlowFastArchitecture
 
 SMALL = SlowFastArchitecture(depth=18, width=8, num_classes=3, temporal_pool="max")
 
@@ -106,9 +109,10 @@ def test_records_bring_their_pooling(
     published_state_dict: dict[str, Tensor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(zoo, "fetch", lambda _url, **_options: published_checkpoint)
+    monkeypatch.setattr(loading, "fetch", lambda _url, **_options: published_checkpoint)
     model = build()
     assert model.backbone.temporal_pool == pool
+    assert model.categories == CATEGORIES
     assert not model.training
     expected = published_state_dict["roi_head.bbox_head.fc_cls.weight"][1:]
     assert torch.equal(model.head.classifier.weight, expected)
@@ -117,11 +121,12 @@ def test_records_bring_their_pooling(
 def test_fetches_what_the_record_says(monkeypatch: pytest.MonkeyPatch, published_checkpoint: Path) -> None:
     calls = []
 
-    def fetch(url: str, *, sha256_prefix: str, progress: bool) -> Path:
+    def fetch(url: str, *, sha256_prefix: str, progress: bool, advice: str) -> Path:
+        assert 'weights="path/to/' in advice
         calls.append((url, sha256_prefix, progress))
         return published_checkpoint
 
-    monkeypatch.setattr(zoo, "fetch", fetch)
+    monkeypatch.setattr(loading, "fetch", fetch)
     zoo.slowfast_acrn_ava22(progress=False)
     assert calls == [(SlowFast_R50_ACRN_Weights.AVA22_V1.url, "66ec24a2", False)]
 
@@ -176,8 +181,55 @@ def small_file(folder: Path, architecture: SlowFastArchitecture = SMALL) -> tupl
     torch.manual_seed(0)
     detector = zoo.create_slowfast_detector(architecture).eval()
     names = tuple(f"class {number}" for number in range(architecture.num_classes))
-    acrn_zoo.save_detector(folder / "small.pth", detector, architecture, names)
+    acrn_zoo.save_detector(folder / "small.pth", detector, names)
     return folder / "small.pth", detector
+
+
+def test_saved_as_it_was_built(tmp_path: Path) -> None:
+    """The pooling of a published file travels on through our own."""
+    detector = zoo.create_slowfast_detector(SMALL)
+    acrn_zoo.save_detector(tmp_path / "again.pth", detector)
+    loaded = acrn_zoo.load_detector(tmp_path / "again.pth")
+    assert loaded.architecture == detector.architecture
+    assert loaded.categories == ("action 1", "action 2", "action 3")
+    by_hand = ActionDetector(detector.backbone, detector.head)
+    with pytest.raises(ArchitectureError, match="put together by hand"):
+        acrn_zoo.save_detector(tmp_path / "hand.pth", by_hand)
+    with pytest.raises(CheckpointError, match="2 categories are not as many"):
+        acrn_zoo.save_detector(tmp_path / "names.pth", detector, ("a", "b"))
+
+
+def test_dropout_is_the_callers(published_checkpoint: Path) -> None:
+    assert acrn_zoo.slowfast_r50_acrn(weights=published_checkpoint).head.relation.dropout == 0.5
+    model = acrn_zoo.slowfast_r50_acrn(weights=published_checkpoint, dropout=0.1)
+    assert model.head.relation.dropout == 0.1
+    assert model.architecture["dropout"] == 0.1
+
+
+def test_bare_state_dict_of_ours(tmp_path: Path) -> None:
+    detector = zoo.create_slowfast_detector(replace(SMALL, temporal_pool="avg", relation_channels=16))
+    torch.save(detector.state_dict(), tmp_path / "bare.pth")
+    assert acrn_zoo.load_detector(tmp_path / "bare.pth").architecture == detector.architecture
+
+
+@pytest.mark.parametrize("broken", [{"width": 7}, {"depth": "50"}, {"alpha": 0}, {"colour": "red"}], ids=str)
+def test_own_file_that_cannot_be_built(broken: dict[str, Any], tmp_path: Path) -> None:
+    path, _ = small_file(tmp_path)
+    content = torch.load(path, weights_only=True)
+    content["architecture"] |= broken
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="cannot build"):
+        acrn_zoo.load_detector(path)
+
+
+def test_backbone_keeps_the_pooling_that_its_file_tells(
+    tmp_path: Path, published_state_dict: dict[str, Tensor]
+) -> None:
+    path = tmp_path / "told.pth"
+    config = "type='SingleRoIExtractor3D', temporal_pool_mode='max', background_class=True, multilabel=True"
+    torch.save({"meta": {"cfg": config}, "state_dict": published_state_dict}, path)
+    assert acrn_zoo.slowfast_r50_roi(weights_backbone=path).backbone.temporal_pool == "max"
+    assert acrn_zoo.slowfast_r50_roi(weights_backbone=path, temporal_pool="avg").backbone.temporal_pool == "avg"
 
 
 def test_own_file_comes_back(tmp_path: Path) -> None:
@@ -195,18 +247,32 @@ def test_own_file_comes_back(tmp_path: Path) -> None:
         ({"weights": "AVA23"}, "AVA21_V0, AVA21_V1, AVA22_V0, AVA22_V1"),
         ({"weights": SlowFast_R50_Weights.DEFAULT}, "not known"),
         ({"weights": "nowhere/file.pth"}, "does not exist"),
-        ({"temporal_pool": "sum"}, "expected 'avg' or 'max'"),
+        ({"temporal_pool": "sum"}, "expected one of 'avg', 'max'"),
         ({"num_classes": 0}, "num_classes is 0"),
     ],
 )
 def test_wrong_arguments(numbers: dict[str, Any], message: str) -> None:
-    with pytest.raises((WeightsError, ArchitectureError, CheckpointError, ValueError), match=message):
+    with pytest.raises(UserError, match=message):
         acrn_zoo.slowfast_r50_acrn(**numbers)
 
 
 def test_dataset_names_take_their_own_records_only() -> None:
     with pytest.raises(WeightsError, match="AVA22_V0 are not of this dataset: expected one of AVA21_V0, AVA21_V1"):
         acrn_zoo.slowfast_acrn_ava21(weights="AVA22_V0")
+    with pytest.raises(ArchitectureError, match="expected True or False"):
+        acrn_zoo.slowfast_acrn_ava21("AVA21_V0")  # type: ignore[arg-type]
+
+
+def test_default_of_a_dataset_is_its_own(monkeypatch: pytest.MonkeyPatch, published_checkpoint: Path) -> None:
+    urls = []
+
+    def fetch(url: str, **_options: object) -> Path:
+        urls.append(url)
+        return published_checkpoint
+
+    monkeypatch.setattr(loading, "fetch", fetch)
+    acrn_zoo.slowfast_acrn_ava21(weights="DEFAULT")
+    assert urls == [SlowFast_R50_ACRN_Weights.AVA21_V1.url]
 
 
 def test_numbers_may_not_contradict_the_weights(published_checkpoint: Path) -> None:

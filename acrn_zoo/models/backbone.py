@@ -12,6 +12,7 @@ with warnings.catch_warnings():
 
 TemporalPool = Literal["avg", "max"]
 MIN_CLIP_LENGTH = 8
+DEPTHS = (18, 50, 101, 152)
 
 
 def pool_time(features: Tensor, how: TemporalPool) -> Tensor:
@@ -140,8 +141,10 @@ def create_slowfast_backbone(
     """
     if width % 8 or width < 8:
         raise ValueError(f"width is {width}, expected a multiple of 8: the fast pathway has an eighth of it")
-    if depth not in (18, 50, 101, 152):
+    if depth not in DEPTHS:
         raise ValueError(f"depth is {depth}, expected 18, 50, 101 or 152")
+    if not isinstance(alpha, int) or alpha < 1 or res5_dilation not in (1, 2):
+        raise ValueError(f"alpha is {alpha} and res5_dilation {res5_dilation}, expected a whole number and 1 or 2")
     fusion = FastToSlowFusionBuilder(
         slowfast_channel_reduction_ratio=8,
         conv_fusion_channel_ratio=2,

@@ -1,6 +1,7 @@
 """The action detector: a clip and the boxes of its actors go in, one row of action logits an actor comes out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -49,13 +50,23 @@ class ActionDetector(nn.Module):
         backbone: ``clips [N, 3, T, H, W] -> [N, C, h, w]``.
         head: ``(scene, rois) -> logits``, an :class:`ActionHead`.
         categories: the names of the K actions, if the weights bring them.
+        architecture: plain values that say how to build the detector again, if it can be built from such; they are
+            saved with it.
     """
 
-    def __init__(self, backbone: Backbone, head: ActionHead, categories: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: ActionHead,
+        *,
+        categories: Sequence[str] | None = None,
+        architecture: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.categories = None if categories is None else tuple(categories)
+        self.architecture = dict(architecture or {})
 
     @property
     def num_classes(self) -> int:
@@ -67,7 +78,9 @@ class ActionDetector(nn.Module):
 
         Args:
             clips: ``[N, 3, T, H, W]`` float, RGB, normalised. Not written to.
-            boxes: N tensors ``[R_i, 4]``, xyxy in clip pixels; any of them, or all, may be empty.
+            boxes: N tensors ``[R_i, 4]``, xyxy in clip pixels; any of them, or all, may be empty. Finite and not
+                inverted, near the clip: that is checked where boxes come in (:mod:`acrn_zoo.people`), since looking
+                at values here would stall a GPU.
 
         Returns:
             The actors of the first clip in the order given, then those of the second, and so on. Without any
@@ -81,12 +94,14 @@ class ActionDetector(nn.Module):
 
 
 def _check_inputs(clips: Tensor, boxes: Sequence[Tensor]) -> None:
-    if clips.dim() != 5 or clips.shape[1] != 3:
-        raise ValueError(f"clips has shape {list(clips.shape)}, expected [N, 3, T, H, W]")
-    is_single = hasattr(boxes, "shape")  # a tensor has a length too
-    if is_single or len(boxes) != len(clips):
-        given = "a single tensor" if is_single else f"{len(boxes)} tensors"
+    if clips.dim() != 5 or clips.shape[1] != 3 or not clips.is_floating_point():
+        raise ValueError(f"clips is {clips.dtype} {list(clips.shape)}, expected normalised floats [N, 3, T, H, W]")
+    if len(clips) == 0:
+        raise ValueError("clips has no clip: expected at least one")
+    if not isinstance(boxes, list | tuple) or len(boxes) != len(clips):
+        given = f"{len(boxes)} tensors" if isinstance(boxes, list | tuple) else f"a {type(boxes).__name__}"
         raise ValueError(f"boxes is {given}, expected a list of {len(clips)} tensors [R_i, 4], one a clip")
     for index, rows in enumerate(boxes):
-        if rows.dim() != 2 or rows.shape[1] != 4:
-            raise ValueError(f"boxes[{index}] has shape {list(rows.shape)}, expected [R, 4] (xyxy in clip pixels)")
+        if not isinstance(rows, Tensor) or rows.dim() != 2 or rows.shape[1] != 4:
+            shape = list(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+            raise ValueError(f"boxes[{index}] is {shape}, expected a tensor [R, 4] (xyxy in clip pixels)")

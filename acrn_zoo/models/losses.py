@@ -23,10 +23,13 @@ def action_loss(logits: Tensor, labels: Tensor, *, alpha: float = 1.0, gamma: fl
         gamma: how much easy entries are played down; not negative.
 
     Returns:
-        A scalar; 0, still connected to ``logits``, when no actor has a label.
+        A scalar, at least float32; 0, still connected to ``logits``, when no actor has a label.
     """
-    if logits.shape != labels.shape:
-        raise ValueError(f"logits {list(logits.shape)} and labels {list(labels.shape)} differ in shape")
+    if logits.shape != labels.shape or logits.dim() != 2:
+        raise ValueError(f"logits is {list(logits.shape)}, labels {list(labels.shape)}: expected [R, K] and the same")
+    if gamma < 0:
+        raise ValueError(f"gamma is {gamma}, expected 0 or more")
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # a sum in half precision overflows
     has_label = (labels > 0).any(dim=1)
     cross_entropy = F.binary_cross_entropy_with_logits(
         logits[has_label], labels[has_label].to(logits.dtype), reduction="none"

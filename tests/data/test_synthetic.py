@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from acrn_zoo.boxes import invalid_boxes
 from acrn_zoo.data.synthetic import write_synthetic_video
 from acrn_zoo.data.video import VideoReader
+from acrn_zoo.structures import invalid_boxes
 
 
 def pictures(path: Path) -> list[torch.Tensor]:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from acrn_zoo.architecture import ArchitectureError, Relation, SlowFastArchitecture
 from acrn_zoo.models import ActionDetector
-from acrn_zoo.zoo import Relation, SlowFastArchitecture, create_slowfast_detector
+from acrn_zoo.zoo import create_slowfast_detector
 
 
 def small_detector(relation: Relation = "acrn") -> ActionDetector:
@@ -154,16 +155,24 @@ def test_dropout_only_in_training(detector: ActionDetector) -> None:
 @pytest.mark.parametrize(
     ("clips", "boxes", "message"),
     [
-        (torch.zeros(3, 8, 32, 32), [some_boxes(1)], r"clips has shape .* expected \[N, 3, T, H, W\]"),
-        (torch.zeros(1, 4, 8, 32, 32), [some_boxes(1)], "clips has shape"),
+        (
+            torch.zeros(3, 8, 32, 32),
+            [some_boxes(1)],
+            r"clips is torch.float32 .* floats \[N, 3, T, H, W\]",
+        ),
+        (torch.zeros(1, 4, 8, 32, 32), [some_boxes(1)], "clips is torch.float32"),
         (torch.zeros(1, 3, 7, 32, 32), [some_boxes(1)], "at least 8 frames"),
         (torch.zeros(1, 3, 8, 0, 32), [some_boxes(1)], "at least one pixel"),
         (torch.zeros(2, 3, 8, 32, 32), [some_boxes(1)], "boxes is 1 tensors, expected a list of 2"),
-        (torch.zeros(1, 3, 8, 32, 32), some_boxes(1), "boxes is a single tensor"),
-        (torch.zeros(1, 3, 8, 32, 32), [torch.zeros(2, 5)], r"boxes\[0\] has shape \[2, 5\]"),
+        (torch.zeros(1, 3, 8, 32, 32), some_boxes(1), "boxes is a Tensor"),
+        (torch.zeros(1, 3, 8, 32, 32), [torch.zeros(2, 5)], r"boxes\[0\] is \[2, 5\], expected a tensor"),
+        (torch.zeros(1, 3, 8, 32, 32), [[[1.0, 2, 3, 4]]], r"boxes\[0\] is list"),
+        (torch.zeros(1, 3, 8, 32, 32), None, "boxes is a NoneType"),
+        (torch.zeros(0, 3, 8, 32, 32), [], "clips has no clip"),
+        (torch.zeros(1, 3, 8, 32, 32, dtype=torch.uint8), [some_boxes(1)], "expected normalised floats"),
     ],
 )
-def test_wrong_inputs(clips: Tensor, boxes: list[Tensor], message: str) -> None:
+def test_wrong_inputs(clips: Tensor, boxes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small_detector()(clips, boxes)
 
@@ -173,10 +182,19 @@ def test_wrong_inputs(clips: Tensor, boxes: list[Tensor], message: str) -> None:
     [
         ({"depth": 34}, "depth is 34, expected"),
         ({"width": 12}, "width is 12"),
-        ({"temporal_pool": "sum"}, "expected 'avg' or 'max'"),
+        ({"width": "64"}, "width is '64', expected a whole number"),
+        ({"depth": "50"}, "depth is '50', expected one of 18, 50"),
+        ({"alpha": 0}, "alpha is 0"),
+        ({"alpha": 2.5}, "alpha is 2.5"),
+        ({"res5_dilation": 3}, "res5_dilation is 3"),
+        ({"lateral_norm": 1}, "lateral_norm is 1, expected one of False, True"),
+        ({"relation_channels": 0}, "relation_channels is 0"),
+        ({"num_classes": True}, "num_classes is True"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"temporal_pool": "sum"}, "expected one of 'avg', 'max'"),
         ({"relation": "none"}, "relation is 'none', expected"),
     ],
 )
 def test_wrong_numbers(numbers: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArchitectureError, match=message):
         create_slowfast_detector(SlowFastArchitecture(**numbers))  # type: ignore[arg-type]

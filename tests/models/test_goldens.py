@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from acrn_zoo.checkpoints import convert, load_into
+from acrn_zoo.architecture import SlowFastArchitecture
+from acrn_zoo.checkpoints import load_into
+from acrn_zoo.conversion import convert
 from acrn_zoo.models import ActionDetector, SlowFast, action_loss
 from acrn_zoo.models.backbone import TemporalPool
-from acrn_zoo.zoo import SlowFastArchitecture, create_slowfast_detector
+from acrn_zoo.zoo import create_slowfast_detector
 
 FEATURES = {
     "slow_path.stem": "backbone.blocks.0.multipathway_blocks.0",

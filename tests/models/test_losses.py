@@ -39,6 +39,17 @@ def test_focal_gradient_is_finite_for_certain_logits() -> None:
     assert logits.grad.isfinite().all()
 
 
+def test_half_precision_does_not_overflow() -> None:
+    logits, labels = torch.full((640, 80), -3.0), torch.ones(640, 80)
+    expected = action_loss(logits, labels)
+    assert action_loss(logits.half(), labels).item() == pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_gamma_is_not_negative() -> None:
+    with pytest.raises(ValueError, match="gamma is -1"):
+        action_loss(torch.zeros(1, 1), torch.ones(1, 1), gamma=-1)
+
+
 def test_shapes_differ() -> None:
-    with pytest.raises(ValueError, match="differ in shape"):
+    with pytest.raises(ValueError, match="expected \\[R, K\\] and the same"):
         action_loss(torch.zeros(2, 3), torch.zeros(2, 4))
