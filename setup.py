@@ -30,7 +30,7 @@ setup(
         "submitit>=1.5",
         "numpy>=1.26",
         "pandas>=2.0",
-        "av>=17",
+        "av>=17.1",  # 17.0 crashes on some files
         "pillow>=10.1",  # the first whose built-in font has a size
         "tqdm",
         "portalocker",

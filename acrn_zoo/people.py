@@ -75,8 +75,8 @@ def find_people(detector: PeopleDetector, frame: Tensor, keyframe: Keyframe) -> 
         Both on the CPU, in the detector's order.
 
     Raises:
-        PeopleError: if the answer is not of the form that :class:`PeopleDetector` says, or a row of it is not finite, inverted, outside the
-            frame, or has a score outside 0 to 1.
+        PeopleError: if the answer is not of the form that :class:`PeopleDetector` says, or a row of it is not
+            finite, inverted, outside the frame, or has a score outside 0 to 1.
     """
     height, width = frame.shape[:2]
     moment = f"keyframe {keyframe.timestamp:.3f} s of {keyframe.video_id!r}"
