@@ -3,9 +3,9 @@
     python -m benchmarks.predict speed VIDEO [VIDEO ...] [--people 3] [--keyframes 5]
     python -m benchmarks.predict length
 
-``speed`` runs the full model (random weights: they cost the same) with a few fixed boxes. ``length`` runs a small
-model over a video of one minute and over the same repeated to one hour. Every run has a process of its own, so that
-its peak memory is its own.
+``speed`` runs the full model (random weights: they cost the same) with a few fixed boxes, and writes all results.
+``length`` runs a small model over a small video of one minute and over the same repeated to one hour, and writes CSV
+and JSON lines. Every run has a process of its own, so that its peak memory is its own.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from acrn_zoo.architecture import SlowFastArchitecture
 from acrn_zoo.data.synthetic import write_synthetic_video
+from acrn_zoo.data.transforms import ClipTransform
 from acrn_zoo.predictor import ActionPredictor
 from acrn_zoo.recorder import Recorder
 from acrn_zoo.structures import Keyframe
@@ -66,8 +67,8 @@ def measure(video: Path, num_people: int, num_keyframes: int, is_small: bool) ->
         box = torch.tensor([0.0, 0.2 * height, 0.2 * width, 0.9 * height])
         return box + torch.stack([left, 0 * left, left, 0 * left], dim=1)
 
-    predictor = ActionPredictor(model, people)
-    with tempfile.TemporaryDirectory() as folder, Recorder(video, folder) as recorder:
+    predictor = ActionPredictor(model, people, transform=ClipTransform(64 if is_small else 256))
+    with tempfile.TemporaryDirectory() as folder, Recorder(video, folder, with_video=not is_small) as recorder:
         started = time.perf_counter()
         for detections in predictor.predict(video):
             recorder.add(detections)
@@ -87,7 +88,7 @@ def measure_length() -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         minute, hour = Path(folder) / "minute.mp4", Path(folder) / "hour.mp4"
-        write_synthetic_video(minute, seconds=60)
+        write_synthetic_video(minute, seconds=60, size=(72, 96), frame_rate=15)
         repeat_video(minute, hour, 60)
         for video in (minute, hour):
             show(video.name, run_apart(video, 1, 10**9, is_small=True))

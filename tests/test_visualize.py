@@ -225,11 +225,18 @@ def test_a_plate_rather_hides_a_little_than_stands_in_a_worse_place() -> None:
     assert plates[0] == (200, 100, 300, 120)
 
 
-@pytest.mark.parametrize("small", [(280, 10, 320, 40), (0, 0, 40, 30), (180, 370, 220, 400)])
-def test_a_plate_hides_no_small_box(small: tuple[int, int, int, int]) -> None:
-    other = (100, 150, 300, 250)
-    for plate in visualize._place_plates([(100, 200)] * 2, [small, other], (400, 400)):
-        assert plate is not None
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        ((280, 10, 320, 40), (0, 45, 400, 400)),
+        ((5, 10, 35, 40), (0, 45, 400, 400)),
+        ((180, 360, 220, 390), (0, 0, 400, 355)),
+    ],
+)
+def test_a_plate_hides_no_small_box(small: tuple[int, int, int, int], large: tuple[int, int, int, int]) -> None:
+    # Above and below, the plate would hide the small box or more of the large one; beside is a worse place.
+    for sizes in ([(100, 150), None], [None, (100, 150)]):
+        (plate,) = filter(None, visualize._place_plates(sizes, [small, large], (400, 400)))
         assert not visualize._overlap(np.array([plate]), np.array([small])).any()
 
 
