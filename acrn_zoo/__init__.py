@@ -38,7 +38,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module holds
-    """Import what reads videos only when it is used: models alone (torch.hub) need neither PyAV nor pandas."""
+    """Import what reads videos only when it is used: models alone (torch.hub) do not need PyAV."""
     if name in ("ActionPredictor", "create_person_detector"):
         from acrn_zoo import predictor
 
