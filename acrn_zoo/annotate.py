@@ -8,7 +8,8 @@ import torch
 
 from acrn_zoo.data.video import Frame, VideoReader
 from acrn_zoo.data.video_writer import VideoWriter
-from acrn_zoo.results import ResultsError, require_writable
+from acrn_zoo.files import require_writable
+from acrn_zoo.results import ResultsError
 from acrn_zoo.structures import Detections, Keyframe
 from acrn_zoo.visualize import draw_detections, enlarged_size
 
@@ -32,7 +33,7 @@ class AnnotatedVideo:
         overwrite: replace a file that exists.
 
     Raises:
-        ResultsExistError: if ``out_path`` exists and ``overwrite`` is false.
+        OutputExistsError: if ``out_path`` exists and ``overwrite`` is false.
         ResultsError: if its folder is missing, or it is the video itself.
         VideoError: if the video cannot be read, or the new one not be written.
         ValueError: if ``hold`` is negative.

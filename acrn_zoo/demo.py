@@ -10,9 +10,10 @@ from torch import Tensor
 from acrn_zoo.data.ava import CATEGORIES
 from acrn_zoo.data.synthetic import write_synthetic_video
 from acrn_zoo.data.video import VideoReader
+from acrn_zoo.files import require_writable
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.recorder import Recorder, make_folder
-from acrn_zoo.results import read_json_lines, require_writable
+from acrn_zoo.results import read_json_lines
 from acrn_zoo.visualize import contact_sheet, draw_detections, save_png
 from acrn_zoo.zoo import slowfast_r50_acrn
 

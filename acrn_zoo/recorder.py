@@ -10,7 +10,8 @@ from types import TracebackType
 
 from acrn_zoo.annotate import AnnotatedVideo
 from acrn_zoo.errors import UserError
-from acrn_zoo.results import AvaCsvWriter, JsonLinesWriter, require_writable
+from acrn_zoo.files import require_writable
+from acrn_zoo.results import AvaCsvWriter, JsonLinesWriter
 from acrn_zoo.structures import Detections
 
 

@@ -30,44 +30,19 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from acrn_zoo.errors import UserError
+from acrn_zoo.files import OutputError, require_writable
 from acrn_zoo.structures import Detections, Keyframe
 
 JSON_VERSION = 1
 """The version of the JSON form that is written and read."""
 
 
-class ResultsError(UserError, OSError):
+class ResultsError(OutputError):
     """A file of results cannot be created, written or read."""
-
-
-class ResultsExistError(ResultsError, FileExistsError):
-    """A file of results is there already and may not be replaced."""
 
 
 class ResultsFormatError(ResultsError, ValueError):
     """A file holds something else than the results expected."""
-
-
-def require_writable(path: Path, *, overwrite: bool) -> None:
-    """Check that an output file may be created.
-
-    Args:
-        path: the file.
-        overwrite: whether one that exists may be replaced.
-
-    Raises:
-        ResultsExistError: if the file exists and ``overwrite`` is false.
-        ResultsError: if its folder is missing, or the path is a folder.
-    """
-    if not path.parent.is_dir():
-        raise ResultsError(f"Cannot write {path}: there is no folder {path.parent}; create it first")
-    if path.is_dir():
-        raise ResultsError(f"Cannot write {path}: it is a folder, expected the name of a file")
-    if path.exists() and not overwrite:
-        raise ResultsExistError(
-            f"{path} exists already: choose another place, or say --overwrite (in Python, overwrite=True) to replace it"
-        )
 
 
 _WriterType = TypeVar("_WriterType", bound="_LineWriter")
@@ -83,7 +58,7 @@ class _LineWriter:
         overwrite: replace a file that exists (at once, when this is created).
 
     Raises:
-        ResultsExistError: if the file exists and ``overwrite`` is false.
+        OutputExistsError: if the file exists and ``overwrite`` is false.
         ResultsError: if it cannot be created.
     """
 
@@ -141,7 +116,7 @@ class AvaCsvWriter(_LineWriter):
     person at most ``top`` actions are written, those whose score is above ``threshold``.
 
     Raises:
-        ResultsExistError: if the file exists and ``overwrite`` is false.
+        OutputExistsError: if the file exists and ``overwrite`` is false.
         ResultsError: if the file cannot be created, or written to.
     """
 
@@ -164,7 +139,7 @@ class JsonLinesWriter(_LineWriter):
     person at most ``top`` actions are written, those whose score is above ``threshold``.
 
     Raises:
-        ResultsExistError: if the file exists and ``overwrite`` is false.
+        OutputExistsError: if the file exists and ``overwrite`` is false.
         ResultsError: if the file cannot be created, or written to.
     """
 

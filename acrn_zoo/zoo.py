@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from torchvision.models._api import BUILTIN_MODELS, WeightsEnum, register_model
+from torchvision.models._api import WeightsEnum
 
 from acrn_zoo.architecture import ArchitectureError, Relation, SlowFastArchitecture
 from acrn_zoo.checkpoints import load_into, save_checkpoint
@@ -361,13 +361,3 @@ def _ava(
             "takes it"
         )
     return detector
-
-
-def _register() -> None:
-    """Make the models known to ``torchvision.models.get_model``; a second import must not register twice."""
-    for builder in (slowfast_r50_acrn, slowfast_r50_roi):
-        if builder.__name__ not in BUILTIN_MODELS:
-            register_model()(builder)
-
-
-_register()

@@ -10,7 +10,8 @@ from torch import Tensor
 from acrn_zoo.annotate import AnnotatedVideo
 from acrn_zoo.data.video import Frame, VideoError, VideoReader
 from acrn_zoo.data.video_writer import VideoWriter
-from acrn_zoo.results import ResultsError, ResultsExistError
+from acrn_zoo.files import OutputError, OutputExistsError
+from acrn_zoo.results import ResultsError
 from acrn_zoo.structures import Detections, Keyframe
 
 SIZE = (60, 80)  # eight times as large once annotated
@@ -184,7 +185,7 @@ def test_close_twice(white_video: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten_unasked(white_video: Path, tmp_path: Path) -> None:
     (tmp_path / "out.mp4").write_text("precious")
-    with pytest.raises(ResultsExistError, match="out.mp4 exists already"):
+    with pytest.raises(OutputExistsError, match="out.mp4 exists already"):
         annotated(white_video, tmp_path)
     assert (tmp_path / "out.mp4").read_text() == "precious"
     with annotated(white_video, tmp_path, overwrite=True):
@@ -207,7 +208,7 @@ def test_missing_video_spares_the_old_file(tmp_path: Path) -> None:
 
 
 def test_missing_folder(white_video: Path, tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="there is no folder"):
+    with pytest.raises(OutputError, match="there is no folder"):
         annotated(white_video, tmp_path / "missing")
 
 

@@ -9,7 +9,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "acrn_zoo"
 
 # From the bottom up. Modules of one layer do not import each other, except inside one folder.
 LAYERS = (
-    {"errors", "version"},
+    {"errors", "version", "registration"},
+    {"files"},
+    {"pickles", "labels", "tables"},
     {"structures"},
     {"boxes"},
     {"ops", "tracking"},
@@ -20,7 +22,7 @@ LAYERS = (
     {"loading"},
     {"zoo"},
     {"predictor", "annotate"},
-    {"recorder"},
+    {"recorder", "proposals", "dataset_check", "loading_speed", "ava_download"},
     {"engine", "export", "report", "demo"},
     {"cli"},
     {"__init__", "__main__"},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acrn_zoo import loading
-from acrn_zoo.cli import _parser
+from acrn_zoo.cli import parse
 from acrn_zoo.weights import SlowFast_R50_ACRN_Weights, SlowFast_R50_RoI_Weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +56,7 @@ def test_commands_parse() -> None:
     commands = [line.split("#")[0] for line in SHELL if line.startswith("acrn-zoo ")]
     assert commands
     for command in commands:
-        _parser().parse_args(shlex.split(command)[1:])
+        parse(shlex.split(command)[1:])
 
 
 def test_ci_finds_the_two_commands() -> None:

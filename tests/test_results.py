@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from acrn_zoo.errors import UserError
+from acrn_zoo.files import OutputError, OutputExistsError, require_writable
 from acrn_zoo.results import (
     AvaCsvWriter,
     JsonLinesWriter,
     ResultsError,
-    ResultsExistError,
     ResultsFormatError,
     read_json_lines,
-    require_writable,
 )
 from acrn_zoo.structures import Detections, Keyframe
 
@@ -184,7 +183,7 @@ def test_a_killed_run_leaves_a_valid_file(tmp_path: Path) -> None:
 def test_nothing_is_overwritten_unasked(writer_class: type[AvaCsvWriter], tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_text("precious")
-    with pytest.raises(ResultsExistError, match="out exists already: .*overwrite") as caught:
+    with pytest.raises(OutputExistsError, match="out exists already: .*overwrite") as caught:
         writer_class(path, top=1, threshold=0)
     assert isinstance(caught.value, FileExistsError)
     assert isinstance(caught.value, UserError)
@@ -199,7 +198,7 @@ def test_nothing_is_overwritten_unasked(writer_class: type[AvaCsvWriter], tmp_pa
 def test_places_that_cannot_be_written(
     writer_class: type[AvaCsvWriter], name: str, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ResultsError, match=message):
+    with pytest.raises(OutputError, match=message):
         writer_class(tmp_path / name, top=1, threshold=0, overwrite=True)
     assert list(tmp_path.iterdir()) == []
 

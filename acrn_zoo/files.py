@@ -1,0 +1,65 @@
+"""Files that appear whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from acrn_zoo.errors import UserError
+
+
+class OutputError(UserError, OSError):
+    """A file cannot be created or written."""
+
+
+class OutputExistsError(OutputError, FileExistsError):
+    """A file is there already and may not be replaced."""
+
+
+def require_writable(path: Path, *, overwrite: bool) -> None:
+    """Check that an output file may be created.
+
+    Args:
+        path: the file.
+        overwrite: whether one that exists may be replaced.
+
+    Raises:
+        OutputExistsError: if the file exists and ``overwrite`` is false.
+        OutputError: if its folder is missing, or the path is a folder.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"Cannot write {path}: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise OutputError(f"Cannot write {path}: it is a folder, expected the name of a file")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{path} exists already: choose another place, or say --overwrite (in Python, overwrite=True) to replace it"
+        )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of ``path`` when the block ends without an error.
+
+    Until then, and for ever if the block fails, what stood at ``path`` stays as it was.
+
+    Args:
+        path: the file to create or replace.
+
+    Yields:
+        Where to write: a path in the same folder.
+
+    Raises:
+        OutputError: if the file cannot be written (no folder, no right, a full disk).
+    """
+    # The ending stays, since it tells some writers which form to write.
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

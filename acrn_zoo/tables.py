@@ -1,0 +1,303 @@
+"""Files in AVA's form as tables: annotations, predictions and lists of keyframes.
+
+AVA's CSV files have no header and one row an action of a person::
+
+    video_id,timestamp,x1,y1,x2,y2,action_id,person_id     annotations
+    video_id,timestamp,x1,y1,x2,y2,action_id,score         predictions
+    video_id,timestamp                                     keyframes (excluded timestamps)
+
+Boxes are fractions of the frame's width and height from its upper left corner, timestamps seconds. A row of
+the first two columns alone, among the others, is a keyframe at which nobody is annotated. The last column may
+be missing. A table is a pandas DataFrame with these columns, in the order of the file.
+
+Reading checks the form: that there are as many columns as that, and numbers in them. Whether the numbers make
+sense (boxes inside the frame, ids of the label map) is for the reader of the table to say.
+"""
+
+import csv
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from acrn_zoo.errors import UserError
+from acrn_zoo.files import replacing
+
+BOX_COLUMNS = ("x1", "y1", "x2", "y2")
+KEYFRAME_COLUMNS = ("video_id", "timestamp")
+ANNOTATION_COLUMNS = (*KEYFRAME_COLUMNS, *BOX_COLUMNS, "action_id", "person_id")
+PREDICTION_COLUMNS = (*KEYFRAME_COLUMNS, *BOX_COLUMNS, "action_id", "score")
+PROPOSAL_COLUMNS = (*KEYFRAME_COLUMNS, *BOX_COLUMNS, "score")
+
+NO_ACTION = 0
+"""The action id of a row that names a keyframe and nobody in it."""
+
+MICROSECONDS = 1_000_000
+_LATEST = 1e12  # seconds; beyond it a float64 no longer tells microseconds apart, and it is no moment of a film
+_LARGEST_ID = 2**31 - 1
+
+# Only from 3.1 on does pandas read every decimal as Python does; before, it has to be asked.
+_EXACT: dict[str, Any] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
+
+
+class TableError(UserError, ValueError):
+    """A file is missing or not of AVA's form; the message names the line and the value."""
+
+
+def read_annotations(path: str | Path) -> pd.DataFrame:
+    """Read what people do, as annotated.
+
+    Args:
+        path: a CSV file in AVA's form, see the module.
+
+    Returns:
+        Columns ``video_id`` (categorical), ``timestamp`` (seconds), ``x1, y1, x2, y2`` (fractions), ``person_id``
+        (NaN where the file has none), all float64, and ``action_id`` (int64). A keyframe with nobody is a row
+        with action 0 and NaN elsewhere.
+
+    Raises:
+        TableError: naming file, line, column and value, if the file is not of that form.
+    """
+    return _read_people(Path(path), ANNOTATION_COLUMNS)
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read what people do, as predicted.
+
+    Args:
+        path: a CSV file in AVA's form, see the module.
+
+    Returns:
+        As :func:`read_annotations`, with ``score`` in place of ``person_id``: any real number, 1 where the file
+        has no such column, as the official evaluation takes it.
+
+    Raises:
+        TableError: naming file, line, column and value, if the file is not of that form.
+    """
+    return _with_scores(_read_people(Path(path), PREDICTION_COLUMNS))
+
+
+def read_proposals(path: str | Path) -> pd.DataFrame:
+    """Read where people are, without what they do.
+
+    Args:
+        path: a CSV file ``video_id,timestamp,x1,y1,x2,y2,score``; the score may be missing, and a row of the
+            first two columns alone is a keyframe with nobody.
+
+    Returns:
+        Columns ``video_id`` (categorical), ``timestamp``, ``x1, y1, x2, y2``, ``score`` (1 where the file has
+        none), float64. A keyframe with nobody is a row of NaN.
+
+    Raises:
+        TableError: naming file, line, column and value, if the file is not of that form.
+    """
+    return _with_scores(_read(Path(path), PROPOSAL_COLUMNS, num_optional=1))
+
+
+def read_keyframes(path: str | Path) -> pd.DataFrame:
+    """Read a list of moments, such as AVA's excluded timestamps.
+
+    Args:
+        path: a CSV file ``video_id,timestamp``.
+
+    Returns:
+        Columns ``video_id`` (categorical) and ``timestamp`` (seconds, float64).
+
+    Raises:
+        TableError: naming file, line, column and value, if the file is not of that form.
+    """
+    return _read(Path(path), KEYFRAME_COLUMNS, num_optional=0)
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table so that the function that reads its form gives the same numbers again.
+
+    Rows that hold a keyframe alone have two columns, whole timestamps four digits at least, as AVA has them.
+    The file appears whole or not at all; one that exists is replaced.
+
+    Args:
+        path: the CSV file.
+        table: the columns of one of the forms of this module. NaN in the last column leaves it out of its row.
+    """
+    columns = [table[name].tolist() for name in table.columns]
+    with replacing(Path(path)) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for video_id, timestamp, *values in zip(*columns, strict=True):
+            is_nobody = bool(values) and math.isnan(values[0])
+            cells = [] if is_nobody else [_cell(value) for value in values if not math.isnan(value)]
+            writer.writerow([video_id, _timestamp_cell(timestamp), *cells])
+
+
+def timestamp_key(timestamps: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Timestamps as whole microseconds: two are the same keyframe if these are equal.
+
+    So the official evaluation compares them: as text with 6 decimals, rounded as printing rounds.
+
+    Args:
+        timestamps: ``[N]`` seconds.
+
+    Returns:
+        ``[N]`` microseconds.
+    """
+    seconds = np.asarray(timestamps, dtype=np.float64)
+    scaled = seconds * MICROSECONDS
+    key = np.rint(scaled).astype(np.int64)
+    # The product is rounded itself; where it lies at a half, printing decides by the digits of the number.
+    (unsure,) = np.nonzero(np.abs(np.abs(scaled - np.floor(scaled)) - 0.5) < 1e-3)
+    for index in unsure:
+        key[index] = int(f"{seconds[index]:.6f}".replace(".", ""))
+    return key
+
+
+def _read_people(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    table = _read(path, columns, num_optional=1)
+    table["action_id"] = table["action_id"].fillna(NO_ACTION).astype(np.int64)
+    return table
+
+
+def _with_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with score 1 where a row has a person and no score."""
+    is_open = table["score"].isna() & table["x1"].notna()
+    if is_open.any():
+        table["score"] = table["score"].mask(is_open, 1.0)
+    return table
+
+
+def _read(path: Path, columns: Sequence[str], num_optional: int) -> pd.DataFrame:
+    """All rows by pandas, fast; if anything is odd, once more line by line to say what."""
+    numbers = columns[1:]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # columns that pandas would drop
+            table = pd.read_csv(
+                path,
+                header=None,
+                names=[*columns, "_further"],  # a column more, so that one too many in a later row is seen
+                index_col=False,
+                # As Python's strings the ids of neighbouring rows are one object: the fastest to tell apart.
+                dtype={"video_id": object, **dict.fromkeys((*numbers, "_further"), np.float64)},
+                keep_default_na=False,  # a video may be called NA
+                na_values=[""],
+                encoding="utf-8",
+                encoding_errors="strict",
+                compression=None,
+                engine="c",
+                **_EXACT,
+            )
+    except pd.errors.EmptyDataError:
+        table = pd.DataFrame({name: pd.Series(dtype=np.float64) for name in columns}).astype({"video_id": object})
+    except OSError as error:
+        raise TableError(f"{path} cannot be read ({error.strerror or error})") from error
+    except (
+        ValueError,
+        OverflowError,
+        pd.errors.ParserWarning,
+    ) as error:  # a word where a number belongs, another number of columns
+        _explain(path, columns, num_optional)
+        raise TableError(f"{path} is not a CSV file of the columns {','.join(columns)} ({error})") from error
+    if not _is_sound(table, columns, num_optional):
+        _explain(path, columns, num_optional)
+        raise TableError(f"{path} is not a CSV file of the columns {','.join(columns)}")
+    if table[columns[-1]].isna().any() and _has_open_end(path):  # a missing column, or an empty cell?
+        _explain(path, columns, num_optional)
+    data = {"video_id": _categorical(table["video_id"]), **{name: table[name] for name in numbers}}
+    return pd.DataFrame(data, copy=False)  # millions of rows: no second copy
+
+
+def _is_sound(table: pd.DataFrame, columns: Sequence[str], num_optional: int) -> bool:
+    """Whether every row could be one of the form; false also asks for a closer look where only that can tell."""
+    if table["video_id"].isna().any() or ("_further" in table and table["_further"].notna().any()):
+        return False
+    timestamps = table["timestamp"].to_numpy()
+    if not (np.abs(timestamps) < _LATEST).all():  # not true of NaN either
+        return False
+    required = columns[2 : len(columns) - num_optional]
+    is_full = np.ones(len(table), dtype=bool)
+    for name in columns[2:]:
+        values = table[name].to_numpy()
+        if np.isinf(values).any():
+            return False
+        if name in required:
+            is_full &= ~np.isnan(values)
+    if not table.loc[~is_full, list(columns[2:])].isna().all(axis=None):  # other than a keyframe with nobody
+        return False
+    if "action_id" in columns:
+        actions = table["action_id"].to_numpy()[is_full]
+        return bool((actions == np.rint(actions)).all() and (np.abs(actions) <= _LARGEST_ID).all())
+    return True
+
+
+def _has_open_end(path: Path) -> bool:
+    """Whether a line ends with a comma."""
+    content = path.read_bytes()
+    return any(end in content for end in (b",\n", b",\r")) or content.endswith(b",")
+
+
+def _categorical(video_ids: pd.Series) -> pd.Categorical:
+    codes, names = pd.factorize(video_ids.to_numpy(dtype=object))
+    return pd.Categorical.from_codes(codes, categories=pd.Index(names, dtype=object))
+
+
+def _explain(path: Path, columns: Sequence[str], num_optional: int) -> None:
+    """Raise the error of the first line that is not of the form."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for line, cells in _lines(file):
+                _check_line(cells, columns, num_optional, f"{path}, line {line}")
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path} is not text (UTF-8); {_expected(columns)}") from error
+    except csv.Error as error:
+        raise TableError(f"{path} is not a CSV file ({error}); {_expected(columns)}") from error
+
+
+def _lines(file: Any) -> Iterator[tuple[int, list[str]]]:  # noqa: ANN401 - an open text file
+    reader = csv.reader(file)
+    for cells in reader:
+        if cells:
+            yield reader.line_num, cells
+
+
+def _expected(columns: Sequence[str]) -> str:
+    return f"expected the columns {','.join(columns)}, without a header"
+
+
+def _check_line(cells: list[str], columns: Sequence[str], num_optional: int, where: str) -> None:
+    full = len(columns)
+    lengths = sorted({len(KEYFRAME_COLUMNS), *range(full - num_optional, full + 1)})
+    if len(cells) not in lengths:
+        counts = ", ".join(map(str, lengths[:-1])) + " or " * (len(lengths) > 1) + str(lengths[-1])
+        raise TableError(f"{where}: {len(cells)} columns, expected {counts}; {_expected(columns)}")
+    names = [cell.strip().lower() for cell in cells]
+    if names[1:] == [*columns[1 : len(cells)]]:
+        raise TableError(f"{where}: this is a header, and files of AVA's form have none; delete the line")
+    if not cells[0]:
+        raise TableError(f"{where}, column 1 (video_id): empty, expected the name of a video")
+    for number, (name, cell) in enumerate(zip(columns[1:], cells[1:], strict=False), start=2):
+        if not _is_number(cell, name):
+            kind = "a whole number" if name == "action_id" else "a finite number"
+            raise TableError(f"{where}, column {number} ({name}): {cell!r}, expected {kind}")
+
+
+def _is_number(cell: str, name: str) -> bool:
+    try:
+        value = float(cell)
+    except ValueError:
+        return False
+    if name == "action_id":
+        return value == math.floor(value) and abs(value) <= _LARGEST_ID if math.isfinite(value) else False
+    return math.isfinite(value) and (name != "timestamp" or abs(value) < _LATEST)
+
+
+def _cell(value: float) -> str:
+    return str(int(value)) if value == int(value) and not isinstance(value, bool) else repr(value)
+
+
+def _timestamp_cell(seconds: float) -> str:
+    return f"{int(seconds):04d}" if seconds == int(seconds) else repr(float(seconds))
