@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from acrn_zoo.errors import UserError
 from acrn_zoo.files import replacing
@@ -38,7 +37,7 @@ class LabelMap:
             raise LabelMapError("A label map needs at least one class")
         if (lowest := min(self.names)) < 1:
             raise LabelMapError(f"Action ids count from 1, but {self.names[lowest]!r} has the id {lowest}")
-        object.__setattr__(self, "names", MappingProxyType(dict(sorted(self.names.items()))))
+        object.__setattr__(self, "names", dict(sorted(self.names.items())))
 
     @property
     def ids(self) -> tuple[int, ...]:

@@ -215,22 +215,25 @@ def _is_sound(table: pd.DataFrame, columns: Sequence[str], num_optional: int) ->
     """Whether every row could be one of the form; false also asks for a closer look where only that can tell."""
     if table["video_id"].isna().any() or ("_further" in table and table["_further"].notna().any()):
         return False
-    timestamps = table["timestamp"].to_numpy()
-    if not (np.abs(timestamps) < _LATEST).all():  # not true of NaN either
+    values = {name: table[name].to_numpy() for name in columns[1:]}
+    if len(table) == 0:
+        return True
+    # The extremes of a column tell of NaN and infinity without a look at every number.
+    bounds = {name: np.array([column.min(), column.max()]) for name, column in values.items()}
+    if not (np.abs(bounds["timestamp"]) < _LATEST).all() or any(np.isinf(bound).any() for bound in bounds.values()):
         return False
     required = columns[2 : len(columns) - num_optional]
     is_full = np.ones(len(table), dtype=bool)
     for name in columns[2:]:
-        values = table[name].to_numpy()
-        if np.isinf(values).any():
-            return False
-        if name in required:
-            is_full &= ~np.isnan(values)
+        if np.isnan(bounds[name]).any():
+            if np.isinf(values[name]).any():
+                return False
+            is_full &= ~np.isnan(values[name]) | (name not in required)
     if not table.loc[~is_full, list(columns[2:])].isna().all(axis=None):  # other than a keyframe with nobody
         return False
     if "action_id" in columns:
-        actions = table["action_id"].to_numpy()[is_full]
-        return bool((actions == np.rint(actions)).all() and (np.abs(actions) <= _LARGEST_ID).all())
+        actions = values["action_id"] if is_full.all() else values["action_id"][is_full]
+        return bool((np.abs(actions) <= _LARGEST_ID).all() and (actions == actions.astype(np.int64)).all())
     return True
 
 

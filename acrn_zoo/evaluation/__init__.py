@@ -1,0 +1,1 @@
+"""Detections to numbers: pure functions of arrays, and evaluators that gather over batches and processes."""
