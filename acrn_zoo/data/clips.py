@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from acrn_zoo.data.video import Frame, VideoError, VideoReader
+from acrn_zoo.data.frames import Video
+from acrn_zoo.data.video import Frame, VideoError
 
 _TIE = 1e-6  # seconds within which a wanted time counts as halfway between two frames
 _SEEK_AHEAD = 10.0  # seconds: a smaller gap between two clips is decoded through
@@ -97,7 +98,7 @@ class _Picture:
 
 
 def read_clips(
-    video: VideoReader,
+    video: Video,
     timestamps: Iterable[float],
     sampling: ClipSampling,
     resize: Callable[[Tensor], Tensor],
@@ -110,7 +111,7 @@ def read_clips(
     length of the video: only the clips that overlap one moment are held.
 
     Args:
-        video: the open video.
+        video: the open video, a file or a folder of frames.
         timestamps: seconds, ascending, perhaps without end (reading stops with the video). One at or after
             the end of the video yields nothing.
         sampling: the frames of a clip.
@@ -120,7 +121,8 @@ def read_clips(
         One record a timestamp, in order.
 
     Raises:
-        VideoError: if the video breaks off; the clips whose keyframe could be decoded come first.
+        VideoError: if the video breaks off; the clips whose keyframe could be decoded come first. If a picture
+            of a folder of frames cannot be read; the clips that are complete before it come first.
         ValueError: if a timestamp is negative or not finite, or they do not ascend.
     """
     coming = _checked(timestamps)
@@ -149,7 +151,7 @@ def read_clips(
 class _Lookahead:
     """The frames of a video with the time up to which each is the nearest; looks one frame ahead."""
 
-    def __init__(self, video: VideoReader) -> None:
+    def __init__(self, video: Video) -> None:
         self.end = math.inf  # of the video; known once its last frame is there
         self.error: VideoError | None = None  # why the video ended early
         self._video = video
