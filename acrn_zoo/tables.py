@@ -16,6 +16,7 @@ sense (boxes inside the frame, ids of the label map) is for the reader of the ta
 
 import csv
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ NO_ACTION = 0
 MICROSECONDS = 1_000_000
 _LATEST = 1e12  # seconds; beyond it a float64 no longer tells microseconds apart, and it is no moment of a film
 _LARGEST_ID = 2**31 - 1
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 # Only from 3.1 on does pandas read every decimal as Python does; before, it has to be asked.
 _EXACT: dict[str, Any] = (
@@ -179,10 +181,10 @@ def _read(path: Path, columns: Sequence[str], num_optional: int) -> pd.DataFrame
             table = pd.read_csv(
                 path,
                 header=None,
-                names=[*columns, "_further"],  # a column more, so that one too many in a later row is seen
+                names=list(columns),
                 index_col=False,
                 # As Python's strings the ids of neighbouring rows are one object: the fastest to tell apart.
-                dtype={"video_id": object, **dict.fromkeys((*numbers, "_further"), np.float64)},
+                dtype={"video_id": object, **dict.fromkeys(numbers, np.float64)},
                 keep_default_na=False,  # a video may be called NA
                 na_values=[""],
                 encoding="utf-8",
@@ -205,36 +207,34 @@ def _read(path: Path, columns: Sequence[str], num_optional: int) -> pd.DataFrame
     if not _is_sound(table, columns, num_optional):
         _explain(path, columns, num_optional)
         raise TableError(f"{path} is not a CSV file of the columns {','.join(columns)}")
-    if table[columns[-1]].isna().any() and _has_open_end(path):  # a missing column, or an empty cell?
-        _explain(path, columns, num_optional)
+    is_open = table[columns[-1]].isna().any() and _has_open_end(path)  # a missing column, or an empty cell?
+    # Where a whole column says True and False, pandas reads 1 and 0; the first row tells.
+    _explain(path, columns, num_optional, first_only=not is_open)
     data = {"video_id": _categorical(table["video_id"]), **{name: table[name] for name in numbers}}
     return pd.DataFrame(data, copy=False)  # millions of rows: no second copy
 
 
 def _is_sound(table: pd.DataFrame, columns: Sequence[str], num_optional: int) -> bool:
     """Whether every row could be one of the form; false also asks for a closer look where only that can tell."""
-    if table["video_id"].isna().any() or ("_further" in table and table["_further"].notna().any()):
-        return False
-    values = {name: table[name].to_numpy() for name in columns[1:]}
     if len(table) == 0:
         return True
+    values = {name: table[name].to_numpy() for name in columns[1:]}
     # The extremes of a column tell of NaN and infinity without a look at every number.
     bounds = {name: np.array([column.min(), column.max()]) for name, column in values.items()}
-    if not (np.abs(bounds["timestamp"]) < _LATEST).all() or any(np.isinf(bound).any() for bound in bounds.values()):
-        return False
-    required = columns[2 : len(columns) - num_optional]
     is_full = np.ones(len(table), dtype=bool)
-    for name in columns[2:]:
+    for name in columns[2 : len(columns) - num_optional]:
         if np.isnan(bounds[name]).any():
-            if np.isinf(values[name]).any():
-                return False
-            is_full &= ~np.isnan(values[name]) | (name not in required)
-    if not table.loc[~is_full, list(columns[2:])].isna().all(axis=None):  # other than a keyframe with nobody
-        return False
-    if "action_id" in columns:
-        actions = values["action_id"] if is_full.all() else values["action_id"][is_full]
-        return bool((np.abs(actions) <= _LARGEST_ID).all() and (actions == actions.astype(np.int64)).all())
-    return True
+            is_full &= ~np.isnan(values[name])
+    has_action = is_full if "action_id" in columns and not is_full.all() else slice(None)
+    actions = values["action_id"][has_action] if "action_id" in columns else np.zeros(0)
+    return bool(
+        table["video_id"].notna().all()
+        and (np.abs(bounds["timestamp"]) < _LATEST).all()  # not true of NaN either
+        and not any(np.isinf(column).any() for name, column in values.items() if not np.isfinite(bounds[name]).all())
+        and table.loc[~is_full, list(columns[2:])].isna().all(axis=None)  # these name a keyframe with nobody
+        and (np.abs(actions) <= _LARGEST_ID).all()
+        and (actions == actions.astype(np.int64)).all()
+    )
 
 
 def _has_open_end(path: Path) -> bool:
@@ -248,12 +248,14 @@ def _categorical(video_ids: pd.Series) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, categories=pd.Index(names, dtype=object))
 
 
-def _explain(path: Path, columns: Sequence[str], num_optional: int) -> None:
-    """Raise the error of the first line that is not of the form."""
+def _explain(path: Path, columns: Sequence[str], num_optional: int, *, first_only: bool = False) -> None:
+    """Raise the error of the first line that is not of the form, if there is one."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for line, cells in _lines(file):
                 _check_line(cells, columns, num_optional, f"{path}, line {line}")
+                if first_only:
+                    return
     except UnicodeDecodeError as error:
         raise TableError(f"{path} is not text (UTF-8); {_expected(columns)}") from error
     except csv.Error as error:
@@ -289,12 +291,11 @@ def _check_line(cells: list[str], columns: Sequence[str], num_optional: int, whe
 
 
 def _is_number(cell: str, name: str) -> bool:
-    try:
-        value = float(cell)
-    except ValueError:
+    if not _NUMBER.fullmatch(cell.strip()):  # float() takes more than pandas: 1_000, nan, other scripts' digits
         return False
+    value = float(cell)
     if name == "action_id":
-        return value == math.floor(value) and abs(value) <= _LARGEST_ID if math.isfinite(value) else False
+        return abs(value) <= _LARGEST_ID and value == math.floor(value)
     return math.isfinite(value) and (name != "timestamp" or abs(value) < _LATEST)
 
 

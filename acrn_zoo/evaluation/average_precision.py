@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.signedinteger]
 Booleans = npt.NDArray[np.bool_]
 
 _DIGIT_BITS = 16  # NumPy's stable sort of 16-bit numbers is a radix sort: linear, and many times faster
@@ -42,7 +42,7 @@ def stable_order(*keys: npt.NDArray) -> Integers:
     Returns:
         ``[N]`` row numbers.
     """
-    order = np.arange(len(keys[0]))
+    order: Integers = np.arange(len(keys[0]), dtype=np.int32 if len(keys[0]) < 2**31 else np.int64)
     for key in keys:
         bits = _sortable_bits(key)
         highest = int(bits.max(initial=0))

@@ -72,11 +72,13 @@ def rank_predictions(
     """Match predictions (``rows`` of ``found``) with annotations and put them in order."""
     score = found.table["score"].to_numpy(dtype=np.float64)[rows]
     keyframe = found.keyframe[rows]
+    place = np.arange(len(rows))
+    ascending = stable_order(score)
     by_place = _by_place(keyframe, grid[0], backwards=rule.order == "score, last first")
-    place = np.empty_like(by_place)
-    place[by_place] = np.arange(len(by_place))
+    if by_place is not None:
+        place[by_place] = np.arange(len(rows))
+        ascending = by_place[stable_order(score[by_place])]
     everything = _Predictions(rows, keyframe, found.column[rows], score, place)
-    ascending = by_place[stable_order(score[by_place])]
 
     is_kept, is_tied = np.ones(len(rows), dtype=bool), np.zeros(grid[0], dtype=bool)
     if rule.max_rows is not None:
@@ -114,16 +116,17 @@ def rank_predictions(
     ), localisation
 
 
-def _by_place(keyframe: Integers, num_keyframes: int, *, backwards: bool) -> Integers:
-    """Rows in the order of keyframes as they are first named, within each as in the file, or against it."""
-    rows = np.arange(len(keyframe))
+def _by_place(keyframe: Integers, num_keyframes: int, *, backwards: bool) -> Integers | None:
+    """Rows in the order of keyframes as they are first named, within each as in the file, or against it.
+
+    None if that is the order in which they stand.
+    """
     starts = np.flatnonzero(differs_from_previous(keyframe))
     if len(np.unique(keyframe[starts])) == len(starts) and not backwards:
-        return rows
+        return None
     first = np.zeros(num_keyframes, dtype=np.int64)
     first[keyframe[starts[::-1]]] = starts[::-1]  # the last assignment holds: that of the first row
-    if backwards:
-        rows = rows[::-1]
+    rows = np.arange(len(keyframe))[:: -1 if backwards else 1]
     return rows[stable_order(first[keyframe[rows]])]
 
 
@@ -274,9 +277,11 @@ def _tied_keyframes(predictions: _Predictions, ranked: Integers, candidates: Int
     """Keyframes where a candidate has the score of another prediction of its class, so that their order counts."""
     is_candidate = np.zeros(len(predictions.row), dtype=bool)
     is_candidate[candidates] = True
-    score, column, keyframe = predictions.score[ranked], predictions.column[ranked], predictions.keyframe[ranked]
-    is_tied = (score[1:] == score[:-1]) & (keyframe[1:] == keyframe[:-1]) & (column[1:] == column[:-1])
-    pairs = np.flatnonzero(is_tied)
+    score = predictions.score[ranked]
+    pairs = np.flatnonzero(score[1:] == score[:-1])
+    keyframe = predictions.keyframe[ranked]
+    pairs = pairs[keyframe[pairs] == keyframe[pairs + 1]]
+    pairs = pairs[predictions.column[ranked[pairs]] == predictions.column[ranked[pairs + 1]]]
     pairs = pairs[is_candidate[ranked[pairs]] | is_candidate[ranked[pairs + 1]]]
     of_keyframe = np.zeros(num_keyframes, dtype=bool)
     of_keyframe[keyframe[pairs]] = True

@@ -1,0 +1,89 @@
+"""Files that appear whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from acrn_zoo.files import OutputError, OutputExistsError, replacing, require_writable
+
+
+def test_replaces_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with replacing(path) as partial:
+        assert partial.parent == tmp_path
+        assert partial.suffix == ".csv"
+        assert partial != path
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), OutputExistsError("there")])
+def test_failure_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(type(error)) as caught, replacing(path) as partial:  # noqa: PT012
+        partial.write_text("half")
+        raise error
+    assert caught.value is error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_failure_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="early"), replacing(tmp_path / "new.csv"):
+        raise ValueError("early")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "a.csv"
+    with pytest.raises(OutputError, match=r"Cannot write .*nowhere/a\.csv: No such file"), replacing(path) as partial:
+        partial.write_text("x")
+
+
+def test_nothing_written_is_an_error(tmp_path: Path) -> None:
+    """The block has to write the file."""
+    with pytest.raises(OutputError, match="Cannot write"), replacing(tmp_path / "a.csv"):
+        pass
+
+
+def test_target_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="Cannot write"), replacing(tmp_path) as partial:
+        partial.write_text("x")
+    assert not list(tmp_path.parent.glob(".*part*"))
+
+
+def test_disk_is_full(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    with pytest.raises(OutputError, match="No space left on device") as caught, replacing(path):
+        raise OSError(28, os.strerror(28))
+    assert isinstance(caught.value.__cause__, OSError)
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["no_suffix", "a.tar.gz", "-v_1.csv", ".hidden"])
+def test_names(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name) as partial:
+        partial.write_text("x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_require_writable(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new", overwrite=False)
+    (tmp_path / "old").touch()
+    require_writable(tmp_path / "old", overwrite=True)
+    with pytest.raises(OutputExistsError, match="old exists already: .*--overwrite") as caught:
+        require_writable(tmp_path / "old", overwrite=False)
+    assert isinstance(caught.value, FileExistsError)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize(("name", "message"), [("", "it is a folder"), ("nowhere/a", "there is no folder .*nowhere")])
+def test_not_writable(tmp_path: Path, name: str, message: str, overwrite: bool) -> None:
+    with pytest.raises(OutputError, match=message):
+        require_writable(tmp_path / name, overwrite=overwrite)
