@@ -13,9 +13,11 @@ from tqdm import tqdm
 from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.options import positive
 from acrn_zoo.data.ava import AVA_EVALUATED_LABEL_MAP, CATEGORIES
+from acrn_zoo.data.folder import read_dataset_folder
 from acrn_zoo.errors import UserError
-from acrn_zoo.evaluation.ava import RULES, AvaResult, evaluate_ava, mean_of
+from acrn_zoo.evaluation.ava import AvaResult, evaluate_ava, mean_of
 from acrn_zoo.evaluation.resampling import Comparison, compare, confidence_interval
+from acrn_zoo.evaluation.rules import RULES
 from acrn_zoo.files import replacing, require_writable
 from acrn_zoo.labels import LabelMap, read_label_map
 from acrn_zoo.tables import NO_ACTION, read_annotations, read_keyframes, read_predictions
@@ -42,9 +44,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "person. With --labels the same rule scores your own classes."
     )
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="what was predicted")
-    parser.add_argument("--ground-truth", type=Path, required=True, metavar="GT", help="what is annotated")
     parser.add_argument(
-        "--labels", type=Path, metavar="PBTXT", help="the classes that count; AVA's 60 of 80 if not given"
+        "--ground-truth",
+        type=Path,
+        required=True,
+        metavar="GT",
+        help="what is annotated; or a dataset folder, which tells its classes and excluded keyframes too",
+    )
+    parser.add_argument("--split", default="val", help="of the dataset folder")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="PBTXT",
+        help="the classes that count; AVA's 60 of 80, or the folder's, if not given",
     )
     parser.add_argument("--excluded", type=Path, metavar="CSV", help="keyframes to leave out: video_id,timestamp")
     parser.add_argument(
@@ -63,14 +75,14 @@ def run(options: argparse.Namespace, _interruption: Interruption) -> None:
     """Read, evaluate, print, write."""
     if options.json is not None:
         _require_output(options)
-    labels = AVA_EVALUATED_LABEL_MAP if options.labels is None else read_label_map(options.labels)
-    annotations = read_annotations(options.ground_truth)
+    truth_path, labels, excluded_path = _truth(options)
+    annotations = read_annotations(truth_path)
     if not annotations["action_id"].isin(labels.ids).any():
         raise ScoreError(
-            f"{options.ground_truth} has no row of the {len(labels.ids)} classes of "
-            f"{options.labels or 'AVA'}, so there is nothing to find. Is it the right label map (--labels)?"
+            f"{truth_path} has no row of the {len(labels.ids)} classes that count ({', '.join(_some(labels))}), so "
+            "there is nothing to find. Is it the right label map (--labels)?"
         )
-    excluded = None if options.excluded is None else read_keyframes(options.excluded)
+    excluded = None if excluded_path is None else read_keyframes(excluded_path)
 
     def evaluate(path: Path) -> tuple[AvaResult, pd.DataFrame]:
         predictions = read_predictions(path)
@@ -99,6 +111,22 @@ def run(options: argparse.Namespace, _interruption: Interruption) -> None:
         with replacing(options.json) as partial:
             partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     _print_answer(result, interval, options.rule)
+
+
+def _truth(options: argparse.Namespace) -> tuple[Path, LabelMap, Path | None]:
+    """Annotations, the classes that count, and the list of excluded keyframes if there is one."""
+    labels = None if options.labels is None else read_label_map(options.labels)
+    if not options.ground_truth.is_dir():
+        return options.ground_truth, labels or AVA_EVALUATED_LABEL_MAP, options.excluded
+    folder = read_dataset_folder(options.ground_truth)
+    split = folder.split(options.split)
+    evaluated = LabelMap({number: folder.label_map.names[number] for number in folder.evaluated})
+    return split.annotations, labels or evaluated, options.excluded or split.excluded
+
+
+def _some(labels: LabelMap) -> list[str]:
+    names = list(labels.names.values())
+    return names if len(names) <= 4 else [*names[:3], "..."]
 
 
 def _require_output(options: argparse.Namespace) -> None:
@@ -152,7 +180,10 @@ def _print_doubts(
     if high - low > 1e-12:
         print(f"equal scores: any order of them gives an mAP of {low:.6f} to {high:.6f}")
     if result.num_found.sum() == 0:
-        print(f"No prediction found anything. To see why: acrn-zoo data check DIR --predictions {options.predictions}")
+        folder = options.ground_truth if options.ground_truth.is_dir() else "DIR"
+        print(
+            f"No prediction found anything. To see why: acrn-zoo data check {folder} --predictions {options.predictions}"
+        )
 
 
 def _is_listed(table: pd.DataFrame, labels: LabelMap) -> np.ndarray:
@@ -175,7 +206,7 @@ def _print_comparison(result: AvaResult, other: AvaResult, comparison: Compariso
 def _print_answer(result: AvaResult, interval: tuple[float, float] | None, rule: str) -> None:
     about = "" if interval is None else f" (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
     num_classes = int(np.count_nonzero(~np.isnan(result.average_precision)))
-    print(f"\nmAP {result.mean:.6f}{about}, {rule} rule, {num_classes} classes")
+    print(f"\nmAP {result.mean:.6f} ({100 * result.mean:.2f} %){about}, {rule} rule, {num_classes} classes")
 
 
 def _json(

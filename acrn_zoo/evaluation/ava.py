@@ -16,7 +16,7 @@ machines. Here it is fixed: of equal scores the row that comes last is ranked fi
 which the predictions name them); within a keyframe they stand as they stand in the official reader's heap.
 :meth:`AvaResult.range_over_ties` gives the lowest and highest value that any order between keyframes can give.
 
-Other published evaluations of the same files differ; :data:`RULES` has them by name.
+Other published evaluations of the same files differ; :data:`acrn_zoo.evaluation.rules.RULES` has them by name.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,21 +36,9 @@ from acrn_zoo.evaluation.average_precision import (
 )
 from acrn_zoo.evaluation.matching import Ranking, rank_predictions
 from acrn_zoo.evaluation.rows import Rows, number_keyframes, require_plain_rows
-from acrn_zoo.evaluation.rules import OFFICIAL, RULES, EvaluationError, Rule
+from acrn_zoo.evaluation.rules import OFFICIAL, EvaluationError, Rule
 from acrn_zoo.labels import LabelMap
 from acrn_zoo.tables import PREDICTION_COLUMNS, timestamp_key
-
-__all__ = [
-    "OFFICIAL",
-    "RULES",
-    "AvaEvaluator",
-    "AvaResult",
-    "EvaluationError",
-    "Ranking",
-    "Rule",
-    "evaluate_ava",
-    "mean_of",
-]
 
 
 @dataclass(frozen=True)
@@ -136,7 +124,7 @@ def evaluate_ava(
             IoU with a prediction, the one with the higher ``person_id`` is taken, as the official reader has it.
         predictions: as :func:`acrn_zoo.tables.read_predictions` gives them. Neither table is written to.
         class_ids: the classes that count; those of the label map.
-        rule: one of :data:`RULES`.
+        rule: one of :data:`acrn_zoo.evaluation.rules.RULES`.
         excluded: keyframes to leave out, as :func:`acrn_zoo.tables.read_keyframes` gives them.
 
     Returns:
@@ -209,7 +197,7 @@ class AvaEvaluator:
     Args:
         annotations: what people do, as :func:`acrn_zoo.tables.read_annotations` gives it.
         label_map: the classes that count, and their names; the action with id i is column i - 1 of the scores.
-        rule: one of :data:`RULES`.
+        rule: one of :data:`acrn_zoo.evaluation.rules.RULES`.
         excluded: keyframes to leave out, as :func:`acrn_zoo.tables.read_keyframes` gives them.
     """
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from acrn_zoo.cli import main
+from acrn_zoo.data.folder import DatasetFolder, Split, write_dataset_folder
 from acrn_zoo.labels import LabelMap, write_label_map
 
 BOX = "0.1,0.1,0.5,0.5"
@@ -40,7 +41,7 @@ def test_table_and_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"12 +stand +1\.0000 +6 +6 +6\n", output)
     sit = sum(5 / 6 for _ in range(5)) / 6
     assert re.search(rf"11 +sit +{sit:.4f} +6 +6 +5\n", output)
-    assert output.splitlines()[-1] == f"mAP {(1 + sit) / 2:.6f}, official rule, 2 classes"
+    assert output.splitlines()[-1] == f"mAP {(1 + sit) / 2:.6f} ({50 + 50 * sit:.2f} %), official rule, 2 classes"
     assert "means: person movement" in output
 
 
@@ -68,6 +69,21 @@ def test_own_classes(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.splitlines()[-1].endswith("official rule, 1 classes")
 
 
+def test_a_dataset_folder_tells_its_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("excluded.csv").write_text("one,902\n")
+    splits = {"val": Split(Path("gt.csv"), excluded=Path("excluded.csv")), "train": Split(Path("gt.csv"))}
+    labels = LabelMap({11: "on a chair", 12: "upright"})
+    write_dataset_folder(DatasetFolder(Path(), "own", labels, splits, {}, evaluated=(12,)))
+    assert score("pred.csv", "--ground-truth", ".") == 0
+    output = capsys.readouterr().out
+    assert re.search(r"12 +upright +1\.0000 +5 +5 +5\n", output)
+    assert output.splitlines()[-1].endswith("1 classes")
+    assert score("pred.csv", "--ground-truth", ".", "--split", "train") == 0
+    assert re.search(r"12 +upright +1\.0000 +6 +6 +6\n", capsys.readouterr().out)
+    assert score("pred.csv", "--ground-truth", ".", "--split", "test") == 1
+    assert "no split 'test'; there is val, train" in capsys.readouterr().err
+
+
 def test_rules_and_excluded_keyframes(capsys: pytest.CaptureFixture[str]) -> None:
     with Path("pred.csv").open("a") as file:
         file.write(f"one,905,{BOX},12,0.95\n")
@@ -87,7 +103,9 @@ def test_comparison_and_interval(capsys: pytest.CaptureFixture[str]) -> None:
     assert score("pred.csv", "--ground-truth", "gt.csv", *arguments) == 0
     output = capsys.readouterr().out
     assert re.search(r"pred.csv 0\.\d+, worse.csv 0\.\d+: difference \+0\.\d+ \(95 % interval", output)
-    assert re.search(r"^mAP 0\.\d+ \(95 % interval 0\.\d+ to [01]\.\d+\), official rule", output.splitlines()[-1])
+    assert re.search(
+        r"^mAP 0\.\d+ \([\d.]+ %\) \(95 % interval 0\.\d+ to [01]\.\d+\), official rule", output.splitlines()[-1]
+    )
     content = json.loads(Path("out.json").read_text())
     assert content["comparison"]["num_videos"] == 3
     assert content["comparison"]["difference"] == pytest.approx(content["mAP"] - content["comparison"]["mAP"])
@@ -122,7 +140,7 @@ def test_empty_predictions() -> None:
             r"pred\.csv, line 1, column 8 \(score\): 'high', expected a finite",
         ),
         ({"gt.csv": f"one,902,{BOX},sit,1\n"}, (), r"gt\.csv, line 1, column 7 \(action_id\): 'sit', expected a whole"),
-        ({"gt.csv": ""}, (), r"gt\.csv has no row of the 60 classes of AVA"),
+        ({"gt.csv": ""}, (), r"gt\.csv has no row of the 60 classes that count \(bend"),
         ({}, ("--labels", "missing.pbtxt"), r"label map missing\.pbtxt cannot be read"),
         ({}, ("--compare", "missing.csv"), r"missing\.csv cannot be read"),
         ({}, ("--json", "nowhere/out.json"), "there is no folder nowhere"),

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acrn_zoo.evaluation.ava import OFFICIAL, RULES, AvaResult, EvaluationError, Rule, evaluate_ava, mean_of
+from acrn_zoo.evaluation.ava import AvaResult, evaluate_ava, mean_of
+from acrn_zoo.evaluation.rules import OFFICIAL, RULES, EvaluationError, Rule
 from acrn_zoo.labels import read_label_map
 from acrn_zoo.tables import TableError, read_annotations, read_keyframes, read_predictions
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from acrn_zoo.evaluation.ava import AvaEvaluator, EvaluationError, evaluate_ava
+from acrn_zoo.evaluation import AvaEvaluator, EvaluationError, evaluate_ava
 from acrn_zoo.labels import LabelMap
 from acrn_zoo.tables import ANNOTATION_COLUMNS
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from acrn_zoo.evaluation.ava import RULES, EvaluationError, evaluate_ava
+from acrn_zoo.evaluation import RULES, EvaluationError, evaluate_ava
 from acrn_zoo.tables import ANNOTATION_COLUMNS, PREDICTION_COLUMNS
 from benchmarks.plain_evaluation import plain_official
 

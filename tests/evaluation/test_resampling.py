@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from acrn_zoo.evaluation.ava import RULES, AvaResult, EvaluationError, evaluate_ava
+from acrn_zoo.evaluation import RULES, AvaResult, EvaluationError, evaluate_ava
 from acrn_zoo.evaluation.resampling import (
     _draws,
     _WeightedPrecision,
