@@ -181,9 +181,8 @@ def _print_doubts(
         print(f"equal scores: any order of them gives an mAP of {low:.6f} to {high:.6f}")
     if result.num_found.sum() == 0:
         folder = options.ground_truth if options.ground_truth.is_dir() else "DIR"
-        print(
-            f"No prediction found anything. To see why: acrn-zoo data check {folder} --predictions {options.predictions}"
-        )
+        command = f"acrn-zoo data check {folder} --predictions {options.predictions}"
+        print(f"No prediction found anything. To see why: {command}")
 
 
 def _is_listed(table: pd.DataFrame, labels: LabelMap) -> np.ndarray:

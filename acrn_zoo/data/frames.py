@@ -103,6 +103,10 @@ class FrameFolder:
                 raise ValueError(f"{self.path}: the reader is closed")
             yield Frame(index / self._rate, 1 / self._rate, partial(self._read, index))
 
+    def frame_times(self) -> Iterator[float]:
+        """The times of all frames, ascending; no picture is opened."""
+        return (index / self._rate for index in range(self._series.count))
+
     def seek_point(self, start: float) -> float:
         """The time at which reading for ``frames(start)`` begins: that of its first frame."""
         return self._index_at(start) / self._rate

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _CAN_SEEK = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv")
 _AVI = "avi"
 _NO_TIMESTAMPS = 0x80  # FFmpeg's flag of raw formats, AVFMT_NOTIMESTAMPS
+# Formats whose packets say when each frame is shown.
+_STATES_TIMES = ("mov,", "matroska")
 # Formats whose header says how long the whole file is (MPEG-TS and raw streams have no such header).
 _STATES_LENGTH = ("matroska,webm", "flv")
 _MAY_MISS = 0.5  # seconds between the end of the data and the header's length in files that are whole
@@ -172,6 +174,20 @@ class VideoReader:
         if before is not None:
             yield before
 
+    def frame_times(self) -> Iterator[float]:
+        """The times of all frames, ascending: those of :meth:`frames`, mostly without decoding any.
+
+        Raises:
+            VideoError: after the last time, if the file is damaged or shorter than it says.
+        """
+        if not self._format.startswith(_STATES_TIMES):
+            yield from (frame.time for frame in self.frames())
+            return
+        shown, broken = self._packet_times()
+        yield from (time for time, _ in shown)
+        if broken is not None:
+            raise self._breaks_off(sum(shown[-1]) if shown else 0.0, broken) from broken
+
     def seek_point(self, start: float) -> float:
         """The time at which decoding for ``frames(start)`` has to begin: a guess, by the file's own index."""
         if not self._can_seek or start <= _READ_THROUGH:
@@ -276,7 +292,7 @@ class VideoReader:
                 "FFmpeg by your system's package manager."
             ) from error
         # compared with PyAV: it drops frames of AVI and MPEG-TS, and leaves mirrored pictures mirrored
-        if not self._format.startswith(("mov,", "matroska")) or self._orientation not in _TURNS:
+        if not self._format.startswith(_STATES_TIMES) or self._orientation not in _TURNS:
             raise VideoError(
                 f'{self.path}: decoder="torchcodec" is not exact for this file ({self._format}, or mirrored '
                 'pictures). Use decoder="pyav".'

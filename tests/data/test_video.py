@@ -81,6 +81,7 @@ def test_times_pictures_and_seeking(tmp_path: Path, name: str) -> None:
         frames = [(frame.time, frame.rgb()) for frame in video.frames()]
         assert [read_number(picture) for _, picture in frames] == list(range(320))
         assert [time for time, _ in frames] == pytest.approx([float(time) for time in times], abs=tolerance)
+        assert list(video.frame_times()) == [time for time, _ in frames]
         assert (video.info.height, video.info.width) == (64, 96)
         for start in (0.05, 4.05, 8.34, 99.0):
             first = max(index for index, (time, _) in enumerate(frames) if time <= start)
@@ -156,6 +157,7 @@ def test_edit_list_hides_the_first_frames(tmp_path: Path) -> None:
     assert numbers(path, 0.5) == list(range(36, 60))
     with VideoReader(path) as video:
         assert next(video.frames()).time == 0
+        assert list(video.frame_times()) == [frame.time for frame in video.frames()]
 
 
 def test_leaving_early_repeating_and_closing(tmp_path: Path) -> None:
@@ -269,6 +271,10 @@ def test_cut_off_video(tmp_path: Path, name: str, audio: float, fractions: tuple
         assert len(times) == num_whole_packets(part) < 200
         assert f"{part}: the video breaks off at" in words
         assert f"says {7 if audio else 6}." in words or name == "a.mp4"
+        stated = VideoReader(part).frame_times()
+        assert [next(stated) for _ in times] == times
+        with pytest.raises(VideoError, match="breaks off at"):
+            next(stated)
 
 
 def num_whole_packets(path: Path) -> int:
@@ -411,6 +417,7 @@ NUM_FRAMES = {
 def test_real_video_decodes_to_its_end(shared: Path, name: str) -> None:
     with VideoReader(shared / "data" / "video" / name) as video:
         times = [frame.time for frame in video.frames()]
+        assert list(video.frame_times()) == times
     assert len(times) == NUM_FRAMES[name]
     assert times[0] == 0
     assert all(later > earlier for earlier, later in pairwise(times))

@@ -1,0 +1,137 @@
+"""The dataset folder that an import leaves behind."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from acrn_zoo.data.folder import (
+    DATASET_FILE,
+    DatasetFolder,
+    Split,
+    VideoEntry,
+    read_dataset_folder,
+    write_dataset_folder,
+)
+from acrn_zoo.data.importers.keyframes import Labelled
+from acrn_zoo.files import OutputError, OutputExistsError
+from acrn_zoo.tables import write_table
+
+
+def require_free(out: Path, overwrite: bool) -> None:
+    """Check that a dataset folder may be made.
+
+    Args:
+        out: the folder.
+        overwrite: whether a dataset that is there may be replaced.
+
+    Raises:
+        OutputExistsError: if there is something that may not be replaced.
+        OutputError: if it is a file.
+    """
+    if out.is_file():
+        raise OutputError(f"{out} is a file, expected the name of a new folder")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise OutputExistsError(
+            f"{out} is not empty: choose another folder, or say --overwrite (in Python, overwrite=True) to replace "
+            "the dataset in it"
+        )
+    if not (out / DATASET_FILE).is_file():
+        raise OutputExistsError(f"{out} is not empty and holds no {DATASET_FILE}: only a dataset is overwritten")
+
+
+def write_folder(
+    out: Path,
+    name: str,
+    labelled: Labelled,
+    splits: Mapping[str, Sequence[str]],
+    videos: Mapping[str, Path | None],
+    frame_rate: float | None,
+    copy: bool,
+) -> None:
+    """Write a dataset folder, whole or not at all.
+
+    Args:
+        out: the folder.
+        name: of the dataset.
+        labelled: annotations and classes.
+        splits: name to video ids.
+        videos: video id to file or folder, None where it is not at hand: then the dataset does not name it.
+        frame_rate: of folders of frames.
+        copy: copy the videos into the folder instead of naming their paths.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    with _new_folder(out) as root:
+        entries = {}
+        for video_id, path in videos.items():
+            if path is not None:
+                entries[video_id] = VideoEntry(_copy(path, video_id, root) if copy else _kept(path, out, root))
+        for split, ids in splits.items():
+            write_table(root / f"{split}.csv", labelled.table[labelled.table["video_id"].isin(ids)])
+        write_dataset_folder(
+            DatasetFolder(
+                root=root,
+                name=name,
+                label_map=labelled.label_map,
+                splits={split: Split(root / f"{split}.csv") for split in splits},
+                videos=entries,
+                frame_rate=frame_rate,
+            )
+        )
+
+
+def _copy(path: Path, video_id: str, root: Path) -> Path:
+    folder = root / "videos"
+    folder.mkdir(exist_ok=True)
+    target = folder / (video_id + ("" if path.is_dir() else path.suffix))
+    if path.is_dir():
+        shutil.copytree(path, target)
+    else:
+        shutil.copy2(path, target)
+    return target
+
+
+def _kept(path: Path, out: Path, root: Path) -> Path:
+    """The path itself; of a video in the dataset folder the one that is relative to it."""
+    path, out = path.absolute(), out.absolute()
+    return root / path.relative_to(out) if path.is_relative_to(out) else path
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its place at the end; nothing is left of it after an error.
+
+    Of a dataset that is replaced, files that are not part of the new one stay, except annotations of its splits.
+    """
+    partial = out.absolute().with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if out.is_dir() and any(out.iterdir()):
+            _replace_files(partial, out)
+        else:
+            partial.replace(out)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"Cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace_files(new: Path, out: Path) -> None:
+    """Move the files over one by one, ``dataset.json``, which names the others, as the last."""
+    before = {split.annotations for split in read_dataset_folder(out).splits.values()}
+    files = sorted((path for path in new.rglob("*") if path.is_file()), key=lambda path: path.name == DATASET_FILE)
+    targets = [out / path.relative_to(new) for path in files]
+    for path, target in zip(files, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    for path in before - set(targets):
+        if path.parent == out:
+            path.unlink(missing_ok=True)
