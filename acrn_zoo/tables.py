@@ -19,6 +19,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ NO_ACTION = 0
 MICROSECONDS = 1_000_000
 _LATEST = 1e12  # seconds; beyond it a float64 no longer tells microseconds apart, and it is no moment of a film
 _LARGEST_ID = 2**31 - 1
+_KINDS = {
+    "action_id": f"a whole number up to {_LARGEST_ID}",
+    "timestamp": f"a finite number of seconds below {_LATEST:g}",
+}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 # Only from 3.1 on does pandas read every decimal as Python does; before, it has to be asked.
@@ -127,14 +132,40 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     Args:
         path: the CSV file.
         table: the columns of one of the forms of this module. NaN in the last column leaves it out of its row.
+
+    Raises:
+        TableError: if a number is not finite.
     """
-    columns = [table[name].tolist() for name in table.columns]
-    with replacing(Path(path)) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for video_id, timestamp, *values in zip(*columns, strict=True):
-            is_nobody = bool(values) and math.isnan(values[0])
-            cells = [] if is_nobody else [_cell(value) for value in values if not math.isnan(value)]
-            writer.writerow([video_id, _timestamp_cell(timestamp), *cells])
+    path = Path(path)
+    is_nobody = np.zeros(len(table), dtype=bool)
+    has_last = np.ones(len(table), dtype=bool)
+    if len(table.columns) > len(KEYFRAME_COLUMNS):
+        is_nobody = table[BOX_COLUMNS[0]].isna().to_numpy()
+        has_last = table.iloc[:, -1].notna().to_numpy()
+    cells = [_texts(table[name], is_nobody, path) for name in table.columns]
+    ends = np.where(is_nobody, len(KEYFRAME_COLUMNS), len(cells) - ~has_last).tolist()
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(",".join(row[:end]) + "\n" for row, end in zip(zip(*cells, strict=True), ends, strict=True))
+
+
+def _texts(column: pd.Series, is_nobody: npt.NDArray[np.bool_], path: Path) -> list[str]:
+    """The cells of a column. Most values stand there many times, and each is made text once."""
+    codes, values = pd.factorize(column.to_numpy(dtype=object if column.name == "video_id" else np.float64))
+    if column.name == "video_id":
+        texts = [_quoted(str(value)) for value in values]
+    else:
+        is_optional = column.name in ("person_id", "score")
+        if not np.isfinite(values).all() or ((codes < 0) & ~is_nobody & (not is_optional)).any():
+            raise TableError(f"{path}: the column {column.name} holds a number that is not finite")
+        text = _timestamp_cell if column.name == "timestamp" else _cell
+        texts = [text(value) for value in values.tolist()]
+    return np.array([*texts, ""], dtype=object)[codes].tolist()  # -1, the last, is NaN
+
+
+def _quoted(text: str) -> str:
+    buffer = StringIO()
+    csv.writer(buffer, lineterminator="").writerow([text])
+    return buffer.getvalue()
 
 
 def timestamp_key(timestamps: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -286,7 +317,7 @@ def _check_line(cells: list[str], columns: Sequence[str], num_optional: int, whe
         raise TableError(f"{where}, column 1 (video_id): empty, expected the name of a video")
     for number, (name, cell) in enumerate(zip(columns[1:], cells[1:], strict=False), start=2):
         if not _is_number(cell, name):
-            kind = "a whole number" if name == "action_id" else "a finite number"
+            kind = _KINDS.get(name, "a finite number")
             raise TableError(f"{where}, column {number} ({name}): {cell!r}, expected {kind}")
 
 
@@ -300,7 +331,7 @@ def _is_number(cell: str, name: str) -> bool:
 
 
 def _cell(value: float) -> str:
-    return str(int(value)) if value == int(value) and not isinstance(value, bool) else repr(value)
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _timestamp_cell(seconds: float) -> str:

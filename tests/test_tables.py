@@ -376,3 +376,26 @@ def test_what_only_python_takes_for_a_number_is_named(tmp_path: Path, number: st
 def test_comma_at_the_end_is_a_column_too_many(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="line 2: 9 columns, expected 2, 7 or 8"):
         read_annotations(write(tmp_path, f"{ROW}\n{ROW},\n"))
+
+
+@pytest.mark.parametrize("column", ["timestamp", "x2", "score"])
+def test_infinity_is_not_written(tmp_path: Path, column: str) -> None:
+    table = read_predictions(write(tmp_path, f"{ROW}\n"))
+    table[column] = np.inf
+    with pytest.raises(TableError, match=f"the column {column} holds a number that is not finite"):
+        write_table(tmp_path / "out.csv", table)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_box_without_an_end_is_not_written(tmp_path: Path) -> None:
+    table = read_predictions(write(tmp_path, f"{ROW}\nfilm,1\n"))
+    table.loc[0, "x2"] = np.nan
+    with pytest.raises(TableError, match="the column x2 holds a number that is not finite"):
+        write_table(tmp_path / "out.csv", table)
+
+
+def test_names_with_commas_and_quotes_come_back(tmp_path: Path) -> None:
+    table = read_predictions(write(tmp_path, f"{ROW}\n"))
+    table["video_id"] = pd.Categorical(['a,"b'])
+    write_table(tmp_path / "out.csv", table)
+    assert read_predictions(tmp_path / "out.csv")["video_id"].tolist() == ['a,"b']
