@@ -21,6 +21,7 @@ VERBS: dict[tuple[str, ...], tuple[str, str]] = {
     ("predict",): ("predict", "label the people of a video"),
     ("demo",): ("demo", "see the whole way once, offline, on a small generated video"),
     ("data", "import"): ("data_import", "make a dataset of your own annotations (CVAT, VIA, COCO, AVA)"),
+    ("data", "jhmdb"): ("data_jhmdb", "make a dataset of a split of J-HMDB"),
     ("data", "check"): ("data_check", "find what is wrong with a dataset, or with predictions on it"),
     ("data", "manifest"): ("data_manifest", "look at every video of a dataset once, before training does"),
     ("data", "people"): ("data_people", "find the people of all keyframes: the proposals of training and evaluation"),
