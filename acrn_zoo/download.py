@@ -7,9 +7,12 @@ a publisher's (``https://download.openmmlab.com/``: the longest prefix wins). Wh
 
 import hashlib
 import http.client
+import json
 import logging
 import os
 import re
+import shutil
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -40,12 +43,14 @@ class DownloadError(UserError, OSError):
 
 @dataclass(frozen=True)
 class _Order:
-    """What :func:`fetch` knows and iopath has no words for: handlers are given the address alone."""
+    """What was asked for and iopath has no words for: handlers are given the address alone."""
 
     sha256_prefix: str | None = None
     hash_origin: str = "as published"
     progress: bool = True
     advice: str = "pass its path in place of the record"
+    place: Path | None = None  # where the file belongs; the cache if None
+    stop: threading.Event | None = None
 
 
 _PLAIN_ORDER = _Order()
@@ -86,6 +91,46 @@ def fetch(url: str, *, sha256_prefix: str | None, progress: bool = True, advice:
     if expected is None:
         _note_hash(url, digest)
     return path
+
+
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256_prefix: str | None = None,
+    hash_origin: str = "as published",
+    progress: bool = True,
+    stop: threading.Event | None = None,
+) -> str:
+    """Download a file to a place of one's own, outside the cache; it appears there complete and checked, or not at all.
+
+    A transfer that breaks off is continued, at once while every attempt brings something, else by the next call:
+    what there is stays as ``NAME.part``. So it is if the server says which version of the file it sends (a strong
+    ETag or Last-Modified) and can send a part of it; else the next call begins again.
+
+    Args:
+        url: address of the file, ``https://`` or ``http://``.
+        target: the file; replaced if it exists. Nobody else may download to it meanwhile.
+        sha256_prefix: how its SHA-256 begins; None if nobody knows.
+        hash_origin: who says so, as it stands in the error.
+        progress: whether to show a progress bar on stderr, which disappears at the end.
+        stop: set it to end the download from another thread.
+
+    Returns:
+        The SHA-256 of the file, 64 hexadecimal digits.
+
+    Raises:
+        DownloadError: as :func:`fetch`.
+    """
+    token = _order.set(_Order(sha256_prefix, hash_origin, progress, place=target, stop=stop))
+    try:
+        return _download(url, target, _order.get())
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise _failure(url, f"{target} cannot be written ({_reason(error)})") from error
+    finally:
+        _order.reset(token)
 
 
 def cached_path(url: str) -> Path:
@@ -166,56 +211,158 @@ def _fetched_again(url: str, damaged: Path) -> tuple[Path, str]:
     return path, digest
 
 
-def _download(url: str, target: Path, order: _Order) -> None:
-    # One name for all, since the lock is held: what a killed process left behind is overwritten.
+def _download(url: str, target: Path, order: _Order) -> str:
+    # One name for all, since the lock is held: what a killed process left behind is continued or overwritten.
     partial = target.with_name(f"{target.name}.part")
+    note = partial.with_name(f"{partial.name}.json")
     try:
-        _check_hash(url, _receive(url, partial, progress=order.progress), order)
+        digest = _receive(url, partial, note, order)
+        if not _matches(digest, order.sha256_prefix):
+            note.unlink(missing_ok=True)
+        _check_hash(url, digest, order)
         partial.replace(target)
+        note.unlink(missing_ok=True)
     finally:
-        partial.unlink(missing_ok=True)
+        if not note.is_file():  # nobody could tell whether it is a part of the same file
+            partial.unlink(missing_ok=True)
+    return digest
 
 
-def _receive(url: str, target: Path, *, progress: bool) -> str:
-    """Write what the server sends to ``target`` and return its SHA-256."""
-    digest = hashlib.sha256()
-    received = 0
-    with _opened(url) as response, target.open("wb") as file:
+class _BrokenOffError(DownloadError):
+    """The transfer ended before the file did."""
+
+
+def _receive(url: str, partial: Path, note: Path, order: _Order) -> str:
+    """Write what the server sends to ``partial``, in as many attempts as it takes, and return its SHA-256."""
+    while True:
+        before = _part_size(url, partial, note)
+        try:
+            return _receive_rest(url, partial, note, order)
+        except _BrokenOffError:
+            if _part_size(url, partial, note) <= before or (order.stop is not None and order.stop.is_set()):
+                raise
+
+
+def _part_size(url: str, partial: Path, note: Path) -> int:
+    """The number of bytes that an earlier attempt left and that can be continued."""
+    return partial.stat().st_size if partial.is_file() and _version(url, note) else 0
+
+
+def _version(url: str, note: Path) -> str | None:
+    """What the server called the version of the file that ``note`` was written for; None if it is of another file."""
+    try:
+        content = json.loads(note.read_text(encoding="utf-8"))
+        return str(content["version"]) if content["url"] == url else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _receive_rest(url: str, partial: Path, note: Path, order: _Order) -> str:
+    """One attempt: all of the file, or what is missing of it."""
+    size, version = _part_size(url, partial, note), _version(url, note)
+    headers = {"Range": f"bytes={size}-", "If-Range": version} if size and version else {}
+    with _opened(url, headers) as response:
         if response.headers.get_content_type() == "text/html":  # a login page, say, where no hash would tell
+            note.unlink(missing_ok=True)
             raise _failure(url, f"{_host(url)} sent a web page (a login, a notice?)")
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdigit() else None
-        with tqdm(desc=_host(url), total=total, unit="B", unit_scale=True, disable=not progress) as progress_bar:
-            for block in _blocks(response, url):
+        start = _start_of(response, url, size, note)
+        total = _total(response, start)
+        _require_space(url, partial, None if total is None else total - start)
+        if not start:
+            partial.unlink(missing_ok=True)  # before the note, which would vouch for it
+            _write_note(url, response, note)
+        digest = _hash_of_start(partial, start)
+        with (
+            partial.open("ab" if start else "wb") as file,
+            tqdm(
+                desc=_host(url) if order.place is None else order.place.name,
+                initial=start,
+                total=total,
+                unit="B",
+                unit_scale=True,
+                disable=not order.progress,
+                leave=order.place is None,
+            ) as progress_bar,
+        ):
+            received = start
+            for block in _blocks(response, url, order.stop):
                 file.write(block)
                 digest.update(block)
                 received += len(block)
                 progress_bar.update(len(block))
     if received == 0 or (total is not None and received != total):
-        raise _failure(url, f"the transfer broke off after {received} of {total or 'an unknown number of'} bytes")
+        reason = f"the transfer broke off after {received} of {total or 'an unknown number of'} bytes"
+        raise _failure(url, reason, _BrokenOffError)
     return digest.hexdigest()
 
 
-def _opened(url: str) -> http.client.HTTPResponse:
+def _start_of(response: http.client.HTTPResponse, url: str, size: int, note: Path) -> int:
+    """Which byte of the file the answer begins with: that after the part at hand, or the first."""
+    if response.status != http.client.PARTIAL_CONTENT:
+        return 0
+    content_range = response.headers.get("Content-Range", "")
+    if not size or not content_range.startswith(f"bytes {size}-"):
+        note.unlink(missing_ok=True)
+        raise _failure(url, f"{_host(url)} sent another part of the file than it was asked for ({content_range!r})")
+    return size
+
+
+def _total(response: http.client.HTTPResponse, start: int) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return start + int(length) if length.isdigit() else None
+
+
+def _require_space(url: str, target: Path, needed: int | None) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if needed is not None and needed > free:
+        raise _failure(url, f"it needs {needed / 1e9:.1f} GB, and {target.parent} has {free / 1e9:.1f} GB free")
+
+
+def _write_note(url: str, response: http.client.HTTPResponse, note: Path) -> None:
+    """Keep what tells this version of the file from others, as long as the part is there."""
+    etag = response.headers.get("ETag", "")
+    version = etag if etag.startswith('"') else response.headers.get("Last-Modified")
+    if version:
+        note.write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")
+    else:
+        note.unlink(missing_ok=True)
+
+
+def _hash_of_start(path: Path, size: int) -> "hashlib._Hash":
+    digest = hashlib.sha256()
+    if size:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_SIZE):
+                digest.update(block)
+    return digest
+
+
+def _opened(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
     opener = urllib.request.build_opener()  # knows http_proxy, https_proxy and no_proxy
     opener.addheaders = [("User-Agent", "acrn_zoo")]
     try:
-        return opener.open(url, timeout=STALL_SECONDS)
+        return opener.open(urllib.request.Request(url, headers=headers), timeout=STALL_SECONDS)  # noqa: S310
     except urllib.error.HTTPError as error:
         error.close()
+        if headers and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return _opened(url, {})  # nothing is missing, or the file has become shorter: from the start
         raise _failure(url, f"{_host(url)} answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         raise _failure(url, f"{_host(url)} cannot be reached ({_reason(error)})") from error
 
 
-def _blocks(response: http.client.HTTPResponse, url: str) -> Iterator[bytes]:
+def _blocks(response: http.client.HTTPResponse, url: str, stop: threading.Event | None) -> Iterator[bytes]:
     try:
         while block := response.read1(BLOCK_SIZE):
             yield block
+            if stop is not None and stop.is_set():
+                raise _failure(url, "the download was interrupted", _BrokenOffError)
     except TimeoutError as error:
-        raise _failure(url, f"{_host(url)} sent nothing for {STALL_SECONDS:g} s") from error
+        raise _failure(url, f"{_host(url)} sent nothing for {STALL_SECONDS:g} s", _BrokenOffError) from error
+    except DownloadError:
+        raise
     except (OSError, http.client.HTTPException) as error:
-        raise _failure(url, f"the transfer broke off ({_reason(error)})") from error
+        raise _failure(url, f"the transfer broke off ({_reason(error)})", _BrokenOffError) from error
 
 
 def _check_hash(url: str, digest: str, order: _Order) -> None:
@@ -227,9 +374,11 @@ def _check_hash(url: str, digest: str, order: _Order) -> None:
         )
 
 
-def _failure(url: str, reason: str) -> DownloadError:
-    advice = f"{_order.get().advice}, or put it at {cached_path(url)}"
-    return DownloadError(f"{url} could not be fetched: {reason}. Fetch it by other means and {advice}.")
+def _failure(url: str, reason: str, kind: type[DownloadError] = DownloadError) -> DownloadError:
+    order = _order.get()
+    place = order.place or cached_path(url)
+    advice = f"put it at {place}" if order.place else f"{order.advice}, or put it at {place}"
+    return kind(f"{url} could not be fetched: {reason}. Fetch it by other means and {advice}.")
 
 
 def _reason(error: Exception) -> str:

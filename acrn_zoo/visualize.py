@@ -73,20 +73,55 @@ def draw_detections(frame: Tensor, detections: Detections, *, top: int = 5, thre
     size = (image.height, image.width)
     if detections.frame_size != size:
         raise ValueError(f"the frame is {size} (height, width), the detections need {detections.frame_size}")
-    height, width = enlarged_size(size)
-    if height != image.height:
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-
-    boxes = _drawn_boxes(detections.boxes * (height / size[0]), (height, width))
-    font = _font(max(14, round(min(height, width) / 36)))
     actions = [
         [(detections.categories[column], f"{score:.2f}") for column, score in best]
         for best in detections.top(top, threshold)
     ]
+    return _draw_people(image, detections.boxes, actions)
+
+
+def draw_annotations(frame: Tensor, boxes: Tensor, labels: Sequence[Sequence[str]], *, caption: str) -> Tensor:
+    """Draw the people of a frame as somebody annotated them, under a line of text.
+
+    Args:
+        frame: ``[H, W, 3]`` uint8 RGB.
+        boxes: ``[R, 4]``, xyxy in pixels of the frame.
+        labels: what each of them does.
+        caption: where the frame comes from, say.
+
+    Returns:
+        ``[H', W', 3]`` uint8 RGB: the frame with its short side at 480 or, if a whole factor does not give that,
+        a little more, below a band with the caption.
+
+    Raises:
+        ValueError: if the frame is no such tensor, or there is not one list of labels for every box.
+    """
+    if len(labels) != len(boxes):
+        raise ValueError(f"{len(labels)} lists of labels for {len(boxes)} boxes, expected one each")
+    image = _to_image(frame)
+    ratio = min(1.0, SHORT_SIDE / min(image.size))
+    if ratio < 1:
+        image = image.resize((round(image.width * ratio), round(image.height * ratio)), Image.Resampling.BICUBIC)
+    drawn = _draw_people(image, boxes * ratio, [[(label, "") for label in names] for names in labels])
+    band_height, font = SHORT_SIDE // 15, _font(SHORT_SIDE // 24)
+    band = Image.new("RGB", (drawn.shape[1], band_height), _DARK[:3])
+    text, _ = _fit_line((caption, ""), font, band.width)
+    ImageDraw.Draw(band).text((8, band_height // 2), text, fill=_WHITE, font=font, anchor="lm")
+    return torch.cat([torch.from_numpy(np.array(band)), drawn])
+
+
+def _draw_people(image: Image.Image, boxes: Tensor, actions: list[list[_Line]]) -> Tensor:
+    """The picture, enlarged if it is small, with a box and a plate for every person."""
+    size = (image.height, image.width)
+    height, width = enlarged_size(size)
+    if height != image.height:
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    drawn = _drawn_boxes(boxes * (height / size[0]), (height, width))
+    font = _font(max(14, round(min(height, width) / 36)))
     draw = ImageDraw.Draw(image, "RGBA")
-    for index, box in enumerate(boxes):
+    for index, box in enumerate(drawn):
         _draw_box(draw, box, _colour(index), max(2, min(height, width) // 240))
-    for index, (plate, lines) in enumerate(_lay_out(actions, boxes, (height, width), font)):
+    for index, (plate, lines) in enumerate(_lay_out(actions, drawn, (height, width), font)):
         if plate is not None:
             _draw_plate(draw, plate, lines, _colour(index), font)
     return torch.from_numpy(np.array(image))
@@ -226,7 +261,7 @@ def _plate_size(lines: Sequence[_Line], font: _Font) -> tuple[int, int] | None:
     if not lines:
         return None
     padding, line_height = _spacing(font)
-    text_width = max(ceil(font.getlength(f"{name}  {score}")) for name, score in lines)
+    text_width = max(ceil(font.getlength(f"{name}  {score}".rstrip())) for name, score in lines)
     return padding + len(lines) * line_height, text_width + 3 * padding
 
 

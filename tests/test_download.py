@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from http_server import FileServer, break_off, etag, give_up, good, serving, stall, web_page
+from http_server import send as send_file
 from iopath.common.file_io import PathHandler, PathManager
 from portalocker import Lock
 
@@ -346,3 +349,183 @@ def test_the_cache_is_torch_hubs_unless_told_otherwise(tmp_path: Path, monkeypat
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub._hub_dir", None)
     assert cached_path("https://host/file.pth") == tmp_path / "hub" / "checkpoints" / "host" / "file.pth"
+
+
+FILE = bytes(range(256)) * 400
+
+
+@pytest.fixture
+def files() -> Iterator[FileServer]:
+    with serving() as server:
+        server.bodies["/film.mkv"] = FILE
+        yield server
+
+
+def test_a_file_is_downloaded_to_a_place_of_ones_own(files: FileServer, tmp_path: Path) -> None:
+    target = tmp_path / "film.mkv"
+    digest = download.download(f"{files.address}/film.mkv", target, progress=False)
+    assert target.read_bytes() == FILE
+    assert digest == hashlib.sha256(FILE).hexdigest()
+    assert files_of(tmp_path) == ["film.mkv"]
+
+
+def test_a_transfer_that_breaks_off_is_continued_at_once(files: FileServer, tmp_path: Path) -> None:
+    files.answers["/film.mkv"] = [break_off(1000), break_off(5000)]
+    target = tmp_path / "film.mkv"
+    digest = download.download(f"{files.address}/film.mkv", target, progress=False)
+    assert target.read_bytes() == FILE
+    assert digest == hashlib.sha256(FILE).hexdigest()
+    assert files.ranges == ["", "bytes=1000-", "bytes=6000-"]
+    assert files.num_parts == 1  # of a good server: it was asked for a part of the version that is here
+
+
+def test_a_part_is_continued_by_the_next_call(
+    files: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
+    files.answers["/film.mkv"] = [stall(1000), give_up]
+    target = tmp_path / "film.mkv"
+    with pytest.raises(DownloadError, match="answered 503") as failure:
+        download.download(f"{files.address}/film.mkv", target, progress=False)
+    assert str(failure.value).endswith(f"Fetch it by other means and put it at {target}.")
+    assert files_of(tmp_path) == ["film.mkv.part", "film.mkv.part.json"]
+    download.download(f"{files.address}/film.mkv", target, progress=False)
+    assert target.read_bytes() == FILE
+    assert files.ranges == ["", "bytes=1000-", "bytes=1000-"]
+    assert files_of(tmp_path) == ["film.mkv"]
+
+
+def without_ranges(request: BaseHTTPRequestHandler, body: bytes) -> None:
+    send_file(request, body, ETag=etag(body))  # type: ignore[arg-type]
+
+
+def another_part(request: BaseHTTPRequestHandler, body: bytes) -> None:
+    send_file(request, body[5:], status=206, Content_Range=f"bytes 5-{len(body) - 1}/{len(body)}")  # type: ignore[arg-type]
+
+
+def test_a_server_without_parts_starts_again(files: FileServer, tmp_path: Path) -> None:
+    files.answers["/film.mkv"] = [break_off(1000), without_ranges]
+    target = tmp_path / "film.mkv"
+    download.download(f"{files.address}/film.mkv", target, progress=False)
+    assert target.read_bytes() == FILE
+
+
+def test_a_file_that_changed_on_the_server_is_not_glued_to_the_old_part(files: FileServer, tmp_path: Path) -> None:
+    files.answers["/film.mkv"] = [break_off(1000), give_up]
+    target = tmp_path / "film.mkv"
+    with pytest.raises(DownloadError):
+        download.download(f"{files.address}/film.mkv", target, progress=False)
+    files.bodies["/film.mkv"] = FILE[::-1]
+    download.download(f"{files.address}/film.mkv", target, progress=False)
+    assert target.read_bytes() == FILE[::-1]
+
+
+def test_a_part_of_another_address_is_not_continued(files: FileServer, tmp_path: Path) -> None:
+    files.answers["/film.mkv"] = [break_off(1000), give_up]
+    target = tmp_path / "film.mkv"
+    with pytest.raises(DownloadError):
+        download.download(f"{files.address}/film.mkv", target, progress=False)
+    files.bodies["/other.mkv"] = FILE[::-1]
+    download.download(f"{files.address}/other.mkv", target, progress=False)
+    assert target.read_bytes() == FILE[::-1]
+    assert files.ranges[-1] == ""
+
+
+def test_a_file_that_became_shorter_than_its_part_starts_again(files: FileServer, tmp_path: Path) -> None:
+    files.answers["/film.mkv"] = [break_off(1000), give_up]
+    target = tmp_path / "film.mkv"
+    with pytest.raises(DownloadError):
+        download.download(f"{files.address}/film.mkv", target, progress=False)
+    files.bodies["/film.mkv"] = b"short"
+    files.answers["/film.mkv"] = [lambda request, _: request.send_error(416)]
+    download.download(f"{files.address}/film.mkv", target, progress=False)
+    assert target.read_bytes() == b"short"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(another_part, "sent another part of the file"), (web_page, "sent a web page")],
+)
+def test_a_part_that_the_server_does_not_continue_soundly_is_dropped(
+    files: FileServer, tmp_path: Path, answer: Callable[..., None], reason: str
+) -> None:
+    files.answers["/film.mkv"] = [break_off(1000), answer]
+    with pytest.raises(DownloadError, match=reason):
+        download.download(f"{files.address}/film.mkv", tmp_path / "film.mkv", progress=False)
+    assert files_of(tmp_path) == []
+
+
+def test_another_file_than_was_asked_for_is_dropped_whole(files: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"sent another file: .* not with 00000000 as known"):
+        download.download(
+            f"{files.address}/film.mkv", tmp_path / "film.mkv", sha256_prefix="0" * 64, hash_origin="as known",
+            progress=False,
+        )  # fmt: skip
+    assert files_of(tmp_path) == []
+
+
+def test_a_cached_download_is_continued_too(files: FileServer, cache: Path) -> None:
+    files.answers["/film.mkv"] = [break_off(1000), give_up]
+    url = f"{files.address}/film.mkv"
+    with pytest.raises(DownloadError):
+        fetch(url, sha256_prefix=None, progress=False)
+    assert fetch(url, sha256_prefix=None, progress=False).read_bytes() == FILE
+    assert files.ranges == ["", "bytes=1000-", "bytes=1000-"]
+    assert files_of(cache) == ["film.mkv", "film.mkv.sha256"]
+
+
+def test_a_file_that_does_not_fit_on_the_disk_is_not_begun(
+    files: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(DownloadError, match=r"it needs 0\.0 GB, and .* has 0\.0 GB free"):
+        download.download(f"{files.address}/film.mkv", tmp_path / "film.mkv", progress=False)
+    assert files_of(tmp_path) == []
+
+
+def test_a_download_can_be_stopped_and_continued(files: FileServer, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def half(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        stop.set()
+        good(request, body)  # type: ignore[arg-type]
+
+    files.bodies["/film.mkv"] = FILE * 200
+    files.answers["/film.mkv"] = [half]
+    target = tmp_path / "film.mkv"
+    with pytest.raises(DownloadError, match="interrupted"):
+        download.download(f"{files.address}/film.mkv", target, progress=False, stop=stop)
+    assert (tmp_path / "film.mkv.part").stat().st_size > 0
+    download.download(f"{files.address}/film.mkv", target, progress=False)
+    assert target.read_bytes() == FILE * 200
+    assert files.ranges[-1].startswith("bytes=")
+
+
+def weakly(request: BaseHTTPRequestHandler, body: bytes) -> None:
+    send_file(request, body[:1000], len(body), ETag='W/"1"')  # type: ignore[arg-type]
+
+
+def test_a_part_whose_version_is_not_sure_is_dropped(files: FileServer, tmp_path: Path) -> None:
+    files.answers["/film.mkv"] = [weakly]
+    with pytest.raises(DownloadError, match="broke off"):
+        download.download(f"{files.address}/film.mkv", tmp_path / "film.mkv", progress=False)
+    assert files_of(tmp_path) == []
+
+
+def test_a_kill_between_two_versions_leaves_no_part_under_the_wrong_name(
+    files: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.answers["/film.mkv"] = [break_off(1000), give_up]
+    with pytest.raises(DownloadError):
+        download.download(f"{files.address}/film.mkv", tmp_path / "film.mkv", progress=False)
+    files.bodies["/film.mkv"] = FILE[::-1]
+    write_note = download._write_note
+
+    def killed(*arguments: Any) -> None:
+        write_note(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "_write_note", killed)
+    with pytest.raises(KeyboardInterrupt):
+        download.download(f"{files.address}/film.mkv", tmp_path / "film.mkv", progress=False)
+    assert not (tmp_path / "film.mkv.part").exists()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from acrn_zoo import visualize
 from acrn_zoo.structures import Detections, Keyframe
-from acrn_zoo.visualize import PictureError, contact_sheet, draw_detections, enlarged_size, save_png
+from acrn_zoo.visualize import PictureError, contact_sheet, draw_annotations, draw_detections, enlarged_size, save_png
 
 CATEGORIES = (
     "stand",
@@ -327,3 +327,42 @@ def test_save_png_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monk
         save_png(tmp_path / "a.png", picture(4, 4), overwrite=True)
     assert (tmp_path / "a.png").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((96, 128), (512, 640)), ((480, 640), (512, 640)), ((1080, 1920), (512, 853)), ((200, 1000), (632, 3000))],
+)
+def test_annotations_are_drawn_at_about_one_size_under_a_caption(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    frame = torch.full((*size, 3), 128, dtype=torch.uint8)
+    drawn = draw_annotations(frame, torch.zeros(0, 4), [], caption="film at 3 s")
+    assert drawn.shape == (*expected, 3)
+    assert (drawn[:32] > 200).any()  # the caption
+    assert (drawn[32:] == 128).all()
+    assert (frame == 128).all()
+
+
+def test_annotations_show_their_labels_without_scores() -> None:
+    frame = torch.full((480, 640, 3), 128, dtype=torch.uint8)
+    box = torch.tensor([[300.0, 100, 420, 400]])
+    with_label = draw_annotations(frame, box, [["walk"]], caption="")
+    without = draw_annotations(frame, box, [[]], caption="")
+    rows, columns = torch.nonzero((with_label != without).any(-1), as_tuple=True)
+    assert len(rows) > 0
+    assert columns.max() - columns.min() < 80  # as wide as the word, not as word and score
+    outline = (without[32:] != 128).any(-1)
+    assert outline[98:103, 300:420].any()
+    assert not outline[200:300, 310:410].any()
+
+
+def test_annotations_need_a_list_of_labels_for_every_box() -> None:
+    with pytest.raises(ValueError, match="0 lists of labels for 2 boxes"):
+        draw_annotations(torch.zeros(64, 64, 3, dtype=torch.uint8), torch.zeros(2, 4), [], caption="")
+
+
+def test_a_long_caption_is_cut() -> None:
+    drawn = draw_annotations(torch.zeros(480, 480, 3, dtype=torch.uint8), torch.zeros(0, 4), [], caption="film " * 99)
+    assert drawn.shape == (512, 480, 3)
+    assert not (drawn[:32, -4:] > 200).any()
