@@ -50,6 +50,7 @@ class AvaResult:
         average_precision: ``[C]``; NaN for a class that is not annotated (or, by a rule that says so, that is
             not predicted) and does not count in the mean.
         num_annotated: ``[C]`` annotated boxes.
+        annotated_by_video: ``[V, C]`` the same, of each video.
         num_predicted: ``[C]`` predictions that were ranked.
         num_found: ``[C]`` predictions that found an annotated box.
         num_ignored: rows of listed classes at keyframes that are not annotated, which the rule ignores.
@@ -62,6 +63,7 @@ class AvaResult:
     class_ids: tuple[int, ...]
     average_precision: Floats
     num_annotated: Integers
+    annotated_by_video: Integers
     num_predicted: Integers
     num_found: Integers
     num_ignored: int
@@ -150,25 +152,27 @@ def evaluate_ava(
 
     truth_rows = np.flatnonzero((truth.column >= 0) & ~is_excluded[truth.keyframe])
     to_be_found = np.flatnonzero(truth.column >= 0) if rule.counts_excluded else truth_rows
-    flat = truth.video[to_be_found] * len(columns) + truth.column[to_be_found]
+    flat = truth.video[to_be_found].astype(np.int64) * len(columns) + truth.column[to_be_found]
     num_annotated = np.bincount(flat, minlength=len(video_ids) * len(columns)).reshape(-1, len(columns))
     is_listed = found.column >= 0
     rows = np.flatnonzero(is_listed & counts[found.keyframe])
 
     grid = (num_keyframes, len(columns))
-    ranking, localisation = rank_predictions(truth, truth_rows, found, rows, grid, rule, num_annotated)
-    return _result(columns, video_ids, ranking, int(np.count_nonzero(is_listed)) - len(rows), localisation, rule)
+    ranking, localisation = rank_predictions(truth, truth_rows, found, rows, grid, rule)
+    num_ignored = int(np.count_nonzero(is_listed)) - len(rows)
+    return _result(columns, video_ids, ranking, num_annotated, num_ignored, localisation, rule)
 
 
 def _result(
     columns: tuple[int, ...],
     video_ids: tuple[str, ...],
     ranking: Ranking,
+    annotated_by_video: Integers,
     num_ignored: int,
     localisation: Floats | None,
     rule: Rule,
 ) -> AvaResult:
-    num_annotated = ranking.num_annotated.sum(axis=0)
+    num_annotated = annotated_by_video.sum(axis=0)
     num_predicted = np.diff(ranking.starts)
     matches = [ranking.is_match[ranking.of_class(column)] for column in range(len(columns))]
     precision = [average_precision(match, int(num)) for match, num in zip(matches, num_annotated, strict=True)]
@@ -178,6 +182,7 @@ def _result(
         class_ids=columns,
         average_precision=np.array(precision, dtype=np.float64),
         num_annotated=num_annotated,
+        annotated_by_video=annotated_by_video,
         num_predicted=num_predicted,
         num_found=np.array([np.count_nonzero(match) for match in matches], dtype=np.int64),
         num_ignored=num_ignored,

@@ -1,13 +1,12 @@
 """Which predictions find what is annotated, and in which order they rank: on plain arrays, a class beside another.
 
-Nothing here loops over rows. What only a loop can tell, the order in which the official reader's heap hands on
-equal scores, is asked for the few keyframes where it matters.
+Nothing here loops over rows, but over blocks of them, so that what is in work stays small. What only a loop can tell,
+the order in which the official reader's heap hands on equal scores, is asked for the few keyframes where it matters.
 """
 
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,12 @@ import numpy.typing as npt
 from acrn_zoo.evaluation.average_precision import Booleans, Floats, Integers, intersection_over_union, stable_order
 from acrn_zoo.evaluation.rows import Rows, differs_from_previous
 from acrn_zoo.evaluation.rules import EvaluationError, Rule
-from acrn_zoo.tables import BOX_COLUMNS
 
 MIN_IOU = 0.5
+BLOCK_SIZE = 1 << 17  # rows; a megabyte a column
+
+Entry = tuple[float, ...]
+"""What the official reader makes of a row: score, class, y1, x1, y2, x2."""
 
 
 @dataclass(frozen=True)
@@ -29,235 +31,187 @@ class Ranking:
         scores: ``[N]``.
         is_match: ``[N]`` whether the prediction found an annotated box.
         videos: ``[N]`` number of the video.
-        num_annotated: ``[V, C]`` annotated boxes of each video and class.
     """
 
     starts: Integers
     scores: Floats
     is_match: Booleans
     videos: Integers
-    num_annotated: Integers
 
     def of_class(self, column: int) -> slice:
         """The rows of one class."""
         return slice(int(self.starts[column]), int(self.starts[column + 1]))
 
 
-@dataclass
-class _Predictions:
-    """Predictions that count, in the order of the file.
-
-    ``place`` is where a row stands among equal scores: keyframes as the file names them first, rows within.
-    """
-
-    row: Integers
-    keyframe: Integers
-    column: npt.NDArray[np.int16]
-    score: Floats
-    place: Integers
-
-    def take(self, is_kept: Booleans) -> "_Predictions":
-        return _Predictions(*(values[is_kept] for values in vars(self).values()))
-
-
 def rank_predictions(
-    truth: Rows,
-    truth_rows: Integers,
-    found: Rows,
-    rows: Integers,
-    grid: tuple[int, int],
-    rule: Rule,
-    num_annotated: Integers,
+    truth: Rows, truth_rows: Integers, found: Rows, rows: Integers, grid: tuple[int, int], rule: Rule
 ) -> tuple[Ranking, Floats | None]:
-    """Match predictions (``rows`` of ``found``) with annotations and put them in order."""
-    score = found.table["score"].to_numpy(dtype=np.float64)[rows]
-    keyframe = found.keyframe[rows]
-    place = np.arange(len(rows))
-    ascending = stable_order(score)
-    by_place = _by_place(keyframe, grid[0], backwards=rule.order == "score, last first")
-    if by_place is not None:
-        place[by_place] = np.arange(len(rows))
-        ascending = by_place[stable_order(score[by_place])]
-    everything = _Predictions(rows, keyframe, found.column[rows], score, place)
+    """Match predictions with annotations and put them in order.
 
-    is_kept, is_tied = np.ones(len(rows), dtype=bool), np.zeros(grid[0], dtype=bool)
-    if rule.max_rows is not None:
-        is_kept, is_tied = _keep_best(everything, ascending, grid[0], rule.max_rows)
-        _settle(everything, found, np.flatnonzero(is_tied), rule, is_kept)
-    is_kept &= _has_area(found, rule)[rows]
-    predictions = everything.take(is_kept)
-    ascending = (np.cumsum(is_kept) - 1)[ascending[is_kept[ascending]]]
+    Args:
+        truth: the annotations.
+        truth_rows: those of them that can be found.
+        found: the predictions.
+        rows: those of them that count, in the order of the file.
+        grid: the number of keyframes and of classes.
+        rule: the rule.
 
-    targets = _Targets(truth, truth_rows, grid, rule)
-    candidates, targets_of, unsure = _candidates(predictions, found, targets, rule)
-    if rule.order == "heap" and len(unsure):
-        targets = _Targets(truth, truth_rows, grid, rule, heap_keyframes=unsure)
-        candidates, targets_of, _ = _candidates(predictions, found, targets, rule)
-
-    # Class by class; from here on backwards, so that the best comes first, and of equal scores the last.
-    ranked = ascending[stable_order((grid[1] - 1 - predictions.column)[ascending])]
-    if rule.order == "heap":
-        ties = _tied_keyframes(predictions, ranked, candidates, grid[0]) & ~is_tied
-        _settle(everything, found, np.flatnonzero(ties), rule, None)
-        predictions.place = everything.place[is_kept]
-        ranked = _reordered(predictions, ranked, is_tied | ties)
-    ranked = ranked[::-1]
-
-    is_match = np.zeros(len(predictions.row), dtype=bool)
-    is_match[candidates[_first_of_each(targets_of, _taking_order(predictions, candidates, rule))]] = True
-    localisation = _localisation(predictions, targets, candidates, grid) if rule.has_localisation else None
-    num_of_class = np.bincount(predictions.column, minlength=grid[1])
-    return Ranking(
-        starts=np.concatenate([[0], np.cumsum(num_of_class)]),
-        scores=predictions.score[ranked],
-        is_match=is_match[ranked],
-        videos=found.video[predictions.row[ranked]],
-        num_annotated=num_annotated,
-    ), localisation
-
-
-def _by_place(keyframe: Integers, num_keyframes: int, *, backwards: bool) -> Integers | None:
-    """Rows in the order of keyframes as they are first named, within each as in the file, or against it.
-
-    None if that is the order in which they stand.
+    Returns:
+        The ranking, and CorLoc of each class if the rule reports it.
     """
+    targets = _Targets(truth, truth_rows, grid, rule)
+    rows = _by_keyframe(rows, found.keyframe, grid[0], backwards=rule.order == "score, last first")
+    matched = [_match_block(block, found, targets, rule) for block in _blocks(rows, found.keyframe)]
+    row, is_match, is_hit = (np.concatenate(parts) for parts in zip(*matched, strict=True))
+    column, score = found.column[row], found.scores(row)
+    # Best first, and of equal scores the last: an ascending stable order, read backwards.
+    ranked = stable_order(score, grid[1] - 1 - column)[::-1]
+    ranking = Ranking(
+        starts=np.concatenate([[0], np.cumsum(np.bincount(column, minlength=grid[1]))]),
+        scores=score[ranked],
+        is_match=is_match[ranked],
+        videos=found.video[row[ranked]],
+    )
+    return ranking, _localisation(row, is_hit, found, targets) if rule.has_localisation else None
+
+
+def _by_keyframe(rows: Integers, of_row: Integers, num_keyframes: int, *, backwards: bool) -> Integers:
+    """The rows by keyframes, as the file names these first; within each as in the file, or against it."""
+    keyframe = of_row[rows]
     starts = np.flatnonzero(differs_from_previous(keyframe))
     if len(np.unique(keyframe[starts])) == len(starts) and not backwards:
-        return None
+        return rows
     first = np.zeros(num_keyframes, dtype=np.int64)
     first[keyframe[starts[::-1]]] = starts[::-1]  # the last assignment holds: that of the first row
-    rows = np.arange(len(keyframe))[:: -1 if backwards else 1]
-    return rows[stable_order(first[keyframe[rows]])]
+    if backwards:
+        rows, keyframe = rows[::-1], keyframe[::-1]
+    return rows[stable_order(first[keyframe])]
 
 
-def _keep_best(
-    predictions: _Predictions, ascending: Integers, num_keyframes: int, max_rows: int
-) -> tuple[Booleans, Booleans]:
-    """Which rows are among the best of their keyframe, and at which keyframes equal scores leave that open."""
-    is_kept = np.ones(len(predictions.row), dtype=bool)
-    is_open = np.zeros(num_keyframes, dtype=bool)
-    is_full = np.bincount(predictions.keyframe, minlength=num_keyframes) > max_rows
-    best_first = ascending[is_full[predictions.keyframe[ascending]]][::-1]
-    best_first = best_first[stable_order(predictions.keyframe[best_first])]
-    keyframe = predictions.keyframe[best_first]
-    starts = np.flatnonzero(differs_from_previous(keyframe))
-    number = np.arange(len(keyframe)) - np.repeat(starts, np.diff(np.append(starts, len(keyframe))))
+def _blocks(rows: Integers, of_row: Integers) -> Iterator[Integers]:
+    """The rows in blocks of whole keyframes; at least one block."""
+    starts = np.flatnonzero(differs_from_previous(of_row[rows]))
+    number = starts // BLOCK_SIZE
+    yield from np.split(rows, starts[np.flatnonzero(differs_from_previous(number))][1:])
+
+
+class _Block:
+    """Predictions of some keyframes, those of each side by side.
+
+    ``place`` is where a row stands among rows of its keyframe with the same score; at first, as it stands here.
+    """
+
+    def __init__(self, row: Integers, found: Rows) -> None:
+        self.found, self.row = found, row
+        keyframe = found.keyframe[row]
+        self.starts = np.flatnonzero(differs_from_previous(keyframe))
+        self.lengths = np.diff(np.append(self.starts, len(row)))
+        self.keyframes = keyframe[self.starts].astype(np.int64)
+        self.run = np.repeat(np.arange(len(self.starts)), self.lengths)
+        self.column = found.column[row]
+        self.score = found.scores(row)
+        self.place = np.arange(len(row))
+
+    def settle(self, runs: Integers, max_rows: int | None, is_kept: Booleans | None = None) -> None:
+        """Give the rows of some keyframes the places that the official reader's heap gives them, and its cut."""
+        index = _indices_of(self.starts[runs], self.lengths[runs])
+        row = self.row[index]
+        boxes = self.found.boxes(row, is_single=False)
+        entries = _entries(self.score[index], self.found.action_id[row], boxes)
+        for start, length, end in zip(
+            self.starts[runs].tolist(), self.lengths[runs].tolist(), np.cumsum(self.lengths[runs]).tolist(), strict=True
+        ):
+            kept = start + np.array(_heap_order(entries[end - length : end], max_rows))
+            self.place[kept] = np.sort(kept)
+            if is_kept is not None:
+                is_kept[start : start + length] = False
+                is_kept[kept] = True
+
+
+def _match_block(row: Integers, found: Rows, targets: "_Targets", rule: Rule) -> tuple[Integers, Booleans, Booleans]:
+    """The rows that are ranked, in the order of equal scores; which of them match, and which overlap enough."""
+    block = _Block(row, found)
+    is_kept, settled = np.ones(len(row), dtype=bool), np.zeros(0, dtype=np.int64)
+    if rule.max_rows is not None:
+        settled = _keep_best(block, rule.max_rows, is_kept)
+    kept = np.flatnonzero(is_kept)
+    boxes = found.boxes(row[kept], rule.is_single)
+    has_area = _has_area(boxes, found, row[kept], rule)
+    kept, boxes = kept[has_area], boxes[:, has_area]
+
+    hits, target, unsure = _candidates(block, kept, boxes, targets)
+    if rule.order == "heap" and len(unsure):
+        targets.settle(unsure)
+        hits, target, _ = _candidates(block, kept, boxes, targets)
+    if rule.order == "heap":
+        tied = np.setdiff1d(_tied_runs(block, kept, hits, targets.num_columns), settled)
+        block.settle(tied, rule.max_rows)
+        settled = np.append(settled, tied)
+
+    place = block.place[kept]
+    by_place = place[hits]
+    taking = np.argsort(by_place) if rule.order == "file" else np.lexsort((by_place, -block.score[kept[hits]]))
+    is_match, is_hit = np.zeros((2, len(kept)), dtype=bool)
+    is_match[hits[_first_of_each(target, taking)]] = True
+    is_hit[hits] = True
+    if len(settled):
+        order = np.argsort(place, kind="stable")
+        kept, is_match, is_hit = kept[order], is_match[order], is_hit[order]
+    return row[kept], is_match, is_hit
+
+
+def _keep_best(block: _Block, max_rows: int, is_kept: Booleans) -> Integers:
+    """Unmark rows beyond the best of their keyframe; the runs where equal scores left that to the heap."""
+    full = np.flatnonzero(block.lengths > max_rows)
+    lengths = block.lengths[full]
+    index = _indices_of(block.starts[full], lengths)
+    best_first = index[stable_order(block.score[index])][::-1]
+    best_first = best_first[stable_order(block.run[best_first])]
+    first = np.cumsum(lengths) - lengths
+    number = np.arange(len(index)) - np.repeat(first, lengths)
     is_kept[best_first[number >= max_rows]] = False
-    cut = predictions.score[best_first]
-    is_open[keyframe[starts[cut[starts + max_rows - 1] == cut[starts + max_rows]]]] = True
-    return is_kept, is_open
+    score = block.score[best_first]
+    is_open = full[score[first + max_rows - 1] == score[first + max_rows]]
+    block.settle(is_open, max_rows, is_kept)
+    return is_open
 
 
-def _has_area(found: Rows, rule: Rule) -> Booleans:
-    x1, y1, x2, y2 = (found.table[name].to_numpy() for name in BOX_COLUMNS)
+def _indices_of(starts: Integers, lengths: Integers) -> Integers:
+    """``starts[0]``, ``starts[0] + 1``, ... for ``lengths[0]`` numbers, then those from ``starts[1]``, and so on."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+
+
+def _has_area(boxes: npt.NDArray, found: Rows, row: Integers, rule: Rule) -> Booleans:
+    x1, y1, x2, y2 = boxes
     if not rule.keeps_flat:
         return (x1 < x2) & (y1 < y2)
-    if (is_inverted := (x1 > x2) | (y1 > y2)).any():
-        row = found.table[is_inverted].iloc[0]
+    inverted = np.flatnonzero((x1 > x2) | (y1 > y2))
+    if len(inverted):
+        number = int(row[inverted[0]])
+        first = found.table.iloc[number]
         raise EvaluationError(
-            f"Row {int(np.flatnonzero(is_inverted)[0]) + 1} of the predictions ({row['video_id']}, "
-            f"{row['timestamp']:g} s) has an inverted box, which this rule refuses; the official rule drops it"
+            f"Row {number + 1} of the predictions ({first['video_id']}, {first['timestamp']:g} s) has an inverted box, "
+            "which this rule refuses; the official rule drops it"
         )
-    return np.ones(len(x1), dtype=bool)
-
-
-def _settle(predictions: _Predictions, found: Rows, keyframes: Integers, rule: Rule, is_kept: Booleans | None) -> None:
-    """Give the rows of some keyframes the places, and if asked for the cut, that the official reader's heap gives."""
-    for rows, entries in _entries_of(found, predictions.row, predictions.score, predictions.keyframe, keyframes):
-        kept = rows[_heap_order(entries, rule.max_rows)]
-        if is_kept is not None:
-            is_kept[rows] = False
-            is_kept[kept] = True
-        predictions.place[kept] = np.sort(predictions.place[kept])
-
-
-def _entries_of(
-    table: Rows, row: Integers, score: Floats, of_row: Integers, keyframes: Integers
-) -> Iterator[tuple[Integers, list[tuple[float, ...]]]]:
-    """The rows of each of some keyframes, in the order of the file, and what the official reader makes of them."""
-    is_wanted = np.zeros(int(of_row.max(initial=0)) + 1, dtype=bool)
-    is_wanted[keyframes] = True
-    rows = np.flatnonzero(is_wanted[of_row])
-    rows = rows[stable_order(of_row[rows])]
-    x1, y1, x2, y2 = table.boxes(row[rows], is_single=False).tolist()
-    entries = list(zip(score[rows].tolist(), table.action_id[row[rows]].tolist(), y1, x1, y2, x2, strict=True))
-    starts = [*np.flatnonzero(differs_from_previous(of_row[rows])).tolist(), len(rows)]
-    for start, end in pairwise(starts if len(rows) else []):
-        yield rows[start:end], entries[start:end]
-
-
-def _heap_order(entries: list[tuple[float, ...]], max_rows: int | None) -> list[int]:
-    """The rows of one keyframe as the official reader hands them on.
-
-    It keeps them in a heap of (score, class, y1, x1, y2, x2), never more than ``max_rows``, where a new row takes
-    the place of the least one only with a higher score, and sorts what the heap's array holds by falling score.
-    """
-    heap: list[tuple[float, ...]] = []
-    for entry in entries:
-        if max_rows is None or len(heap) < max_rows:
-            heapq.heappush(heap, entry)
-        elif entry[0] > heap[0][0]:
-            heapq.heapreplace(heap, entry)
-    numbers: dict[tuple[float, ...], list[int]] = {}
-    for number, entry in enumerate(entries):
-        numbers.setdefault(entry, []).append(number)  # equal rows are one as good as the other
-    return [numbers[entry].pop() for entry in sorted(heap, key=lambda entry: -entry[0])]
-
-
-class _Targets:
-    """Annotated boxes, those of a keyframe and class side by side, in the order in which equal overlaps are taken."""
-
-    def __init__(
-        self,
-        truth: Rows,
-        rows: Integers,
-        grid: tuple[int, int],
-        rule: Rule,
-        heap_keyframes: Integers | None = None,
-    ) -> None:
-        group = truth.keyframe[rows] * grid[1] + truth.column[rows]
-        person = np.zeros(len(rows))
-        if rule.order in ("heap", "score"):  # their reader takes the last column for a score
-            person = truth.table["person_id"].to_numpy(dtype=np.float64)[rows]
-            person = np.where(np.isnan(person), 1.0, person)
-        place = np.arange(len(rows))
-        if heap_keyframes is not None:
-            for own, entries in _entries_of(truth, rows, person, truth.keyframe[rows], heap_keyframes):
-                place[own[_heap_order(entries, None)]] = np.sort(place[own])
-        order = np.lexsort((place, -person, group))
-        self.group, self.person = group[order], person[order]
-        self.boxes = truth.boxes(rows[order], rule.is_single)
-        self.num_of_group = np.bincount(group, minlength=grid[0] * grid[1])
-        self.start_of_group = np.cumsum(self.num_of_group) - self.num_of_group
-        self.num_columns = grid[1]
-        x1, y1, x2, y2 = self.boxes
-        self.is_inverted = (x1 > x2) | (y1 > y2)
-        self.moment = [
-            (str(truth.table["video_id"].iloc[row]), truth.timestamp[row]) for row in rows[order][self.is_inverted]
-        ]
+    return np.ones(len(row), dtype=bool)
 
 
 def _candidates(
-    predictions: _Predictions, found: Rows, targets: _Targets, rule: Rule
+    block: _Block, kept: Integers, boxes: npt.NDArray, targets: "_Targets"
 ) -> tuple[Integers, Integers, Integers]:
     """Predictions that overlap an annotated box enough, the box that each overlaps most, and unsure keyframes.
 
     Unsure is where boxes that differ are overlapped alike, and their person ids do not say which comes first.
     """
-    group = predictions.keyframe * targets.num_columns + predictions.column
+    group = block.keyframes[block.run[kept]] * targets.num_columns + block.column[kept]
     number = targets.num_of_group[group]
     rows = np.flatnonzero(number)
     number = number[rows]
-    ends = np.cumsum(number)
     of_pair = np.repeat(rows, number)
-    target = np.arange(len(of_pair)) + np.repeat(targets.start_of_group[group[rows]] - (ends - number), number)
-    if targets.moment and targets.is_inverted[target].any():
-        video_id, moment = targets.moment[0]
-        raise EvaluationError(
-            f"An annotated box is inverted, for example at {video_id}, {moment:g} s: expected x1 <= x2 and y1 <= y2"
-        )
-    boxes = found.boxes(predictions.row[rows], rule.is_single)
-    overlap = intersection_over_union(np.repeat(boxes, number, axis=1), targets.boxes[:, target])
+    target = _indices_of(targets.start_of_group[group[rows]], number)
+    targets.require_upright(target)
+    overlap = intersection_over_union(boxes[:, of_pair], targets.boxes[:, target])
     hits = np.flatnonzero(overlap >= MIN_IOU)
     of_pair, target, overlap = of_pair[hits], target[hits], overlap[hits]
     starts = np.flatnonzero(differs_from_previous(of_pair))
@@ -268,42 +222,24 @@ def _candidates(
     is_first = differs_from_previous(of_pair[best])
     chosen = best[is_first]
     later, first = best[~is_first], chosen[np.cumsum(is_first)[~is_first] - 1]
-    differs = (targets.boxes[:, target[later]] != targets.boxes[:, target[first]]).any(axis=0)
-    differs &= targets.person[target[later]] == targets.person[target[first]]
-    return of_pair[chosen], target[chosen], np.unique(predictions.keyframe[of_pair[later[differs]]])
+    is_unsure = targets.are_alike(target[later], target[first])
+    return of_pair[chosen], target[chosen], block.keyframes[np.unique(block.run[kept[of_pair[later[is_unsure]]]])]
 
 
-def _tied_keyframes(predictions: _Predictions, ranked: Integers, candidates: Integers, num_keyframes: int) -> Booleans:
+def _tied_runs(block: _Block, kept: Integers, hits: Integers, num_columns: int) -> Integers:
     """Keyframes where a candidate has the score of another prediction of its class, so that their order counts."""
-    is_candidate = np.zeros(len(predictions.row), dtype=bool)
-    is_candidate[candidates] = True
-    score = predictions.score[ranked]
-    pairs = np.flatnonzero(score[1:] == score[:-1])
-    keyframe = predictions.keyframe[ranked]
-    pairs = pairs[keyframe[pairs] == keyframe[pairs + 1]]
-    pairs = pairs[predictions.column[ranked[pairs]] == predictions.column[ranked[pairs + 1]]]
-    pairs = pairs[is_candidate[ranked[pairs]] | is_candidate[ranked[pairs + 1]]]
-    of_keyframe = np.zeros(num_keyframes, dtype=bool)
-    of_keyframe[keyframe[pairs]] = True
-    return of_keyframe
-
-
-def _reordered(predictions: _Predictions, ranked: Integers, has_new_places: Booleans) -> Integers:
-    """The order after rows of some keyframes have changed places among themselves."""
-    slots = np.flatnonzero(has_new_places[predictions.keyframe[ranked]])
-    rows = ranked[slots]
-    column = predictions.column[rows]
-    ranked = ranked.copy()
-    ranked[slots] = rows[np.lexsort((predictions.place[rows], predictions.score[rows], -column))]
-    return ranked
-
-
-def _taking_order(predictions: _Predictions, candidates: Integers, rule: Rule) -> Integers:
-    """The order in which candidates take boxes."""
-    place = predictions.place[candidates]
-    if rule.order == "file":
-        return np.argsort(place, kind="stable")
-    return np.lexsort((place, -predictions.score[candidates]))
+    group = block.run[kept] * num_columns + block.column[kept]
+    has_candidate = np.zeros(len(block.starts) * num_columns, dtype=bool)
+    has_candidate[group[hits]] = True
+    is_candidate = np.zeros(len(kept), dtype=bool)
+    is_candidate[hits] = True
+    rows = np.flatnonzero(has_candidate[group])
+    score = block.score[kept[rows]]
+    order = np.lexsort((score, group[rows]))
+    rows, score = rows[order], score[order]
+    is_tied = (score[1:] == score[:-1]) & (group[rows[1:]] == group[rows[:-1]])
+    is_tied &= is_candidate[rows[1:]] | is_candidate[rows[:-1]]
+    return np.unique(block.run[kept[rows[1:][is_tied]]])
 
 
 def _first_of_each(values: Integers, order: Integers) -> Integers:
@@ -312,14 +248,84 @@ def _first_of_each(values: Integers, order: Integers) -> Integers:
     return order[first]
 
 
-def _localisation(predictions: _Predictions, targets: _Targets, candidates: Integers, grid: tuple[int, int]) -> Floats:
+def _localisation(row: Integers, is_hit: Booleans, found: Rows, targets: "_Targets") -> Floats:
     """CorLoc of each class, ``[C]``; NaN where it is not annotated."""
-    group = predictions.keyframe * grid[1] + predictions.column
+    group = found.keyframe[row].astype(np.int64) * targets.num_columns + found.column[row]
     rows = np.flatnonzero(targets.num_of_group[group])
-    best = rows[_first_of_each(group[rows], np.lexsort((predictions.place[rows], -predictions.score[rows])))]
-    is_candidate = np.zeros(len(group), dtype=bool)
-    is_candidate[candidates] = True
-    num_correct = np.bincount(predictions.column[best[is_candidate[best]]], minlength=grid[1])
-    num_keyframes = np.count_nonzero(targets.num_of_group.reshape(grid), axis=0)
+    best = rows[_first_of_each(group[rows], np.lexsort((rows, -found.scores(row[rows]))))]
+    num_correct = np.bincount(found.column[row[best[is_hit[best]]]], minlength=targets.num_columns)
+    num_keyframes = np.count_nonzero(targets.num_of_group.reshape(-1, targets.num_columns), axis=0)
     with np.errstate(invalid="ignore"):
         return np.where(num_keyframes > 0, num_correct / num_keyframes, np.nan)
+
+
+class _Targets:
+    """Annotated boxes, those of a keyframe and class side by side, in the order in which equal overlaps are taken."""
+
+    def __init__(self, truth: Rows, rows: Integers, grid: tuple[int, int], rule: Rule) -> None:
+        self.truth, self.num_columns = truth, grid[1]
+        group = truth.keyframe[rows].astype(np.int64) * grid[1] + truth.column[rows]
+        person = np.zeros(len(rows))
+        if rule.order in ("heap", "score"):  # their reader takes the last column for a score
+            person = truth.table["person_id"].to_numpy(dtype=np.float64)[rows]
+            person = np.where(np.isnan(person), 1.0, person)
+        order = stable_order(-person, group)
+        self.row, self.person = rows[order], person[order]
+        self.boxes = truth.boxes(self.row, rule.is_single)
+        self.num_of_group = np.bincount(group, minlength=grid[0] * grid[1])
+        self.start_of_group = np.cumsum(self.num_of_group) - self.num_of_group
+        x1, y1, x2, y2 = self.boxes
+        self.is_inverted = (x1 > x2) | (y1 > y2)
+
+    def require_upright(self, targets: Integers) -> None:
+        """Refuse inverted boxes that predictions meet."""
+        if self.is_inverted.any() and self.is_inverted[targets].any():
+            row = self.truth.table.iloc[int(self.row[targets][self.is_inverted[targets]][0])]
+            raise EvaluationError(
+                f"An annotated box is inverted, for example at {row['video_id']}, {row['timestamp']:g} s: expected "
+                "x1 <= x2 and y1 <= y2"
+            )
+
+    def are_alike(self, targets: Integers, others: Integers) -> Booleans:
+        """Whether nothing but the official reader's heap says which of two boxes that differ comes first."""
+        differ = (self.boxes[:, targets] != self.boxes[:, others]).any(axis=0)
+        return differ & (self.person[targets] == self.person[others])
+
+    def settle(self, keyframes: Integers) -> None:
+        """Put the boxes of some keyframes in the order that the official reader's heap gives them."""
+        for keyframe in keyframes.tolist():
+            groups = slice(keyframe * self.num_columns, (keyframe + 1) * self.num_columns)
+            start = int(self.start_of_group[groups][0])
+            own = np.arange(start, start + int(self.num_of_group[groups].sum()))
+            own = own[np.argsort(self.row[own])]  # the heap is filled in the order of the file
+            row = self.row[own]
+            boxes = self.truth.boxes(row, is_single=False)
+            heap = own[_heap_order(_entries(self.person[own], self.truth.action_id[row], boxes), None)]
+            heap = heap[np.argsort(self.truth.column[self.row[heap]], kind="stable")]
+            new = slice(start, start + len(own))
+            for values in (self.row, self.person, self.is_inverted):
+                values[new] = values[heap]
+            self.boxes[:, new] = self.boxes[:, heap]
+
+
+def _entries(scores: Floats, action_ids: Integers, boxes: npt.NDArray[np.floating]) -> list[Entry]:
+    x1, y1, x2, y2 = boxes.tolist()
+    return list(zip(scores.tolist(), action_ids.tolist(), y1, x1, y2, x2, strict=True))
+
+
+def _heap_order(entries: list[Entry], max_rows: int | None) -> list[int]:
+    """The rows of one keyframe as the official reader hands them on.
+
+    It keeps them in a heap of (score, class, y1, x1, y2, x2), never more than ``max_rows``, where a new row takes
+    the place of the least one only with a higher score, and sorts what the heap's array holds by falling score.
+    """
+    heap: list[Entry] = []
+    for entry in entries:
+        if max_rows is None or len(heap) < max_rows:
+            heapq.heappush(heap, entry)
+        elif entry[0] > heap[0][0]:
+            heapq.heapreplace(heap, entry)
+    numbers: dict[Entry, list[int]] = {}
+    for number, entry in enumerate(entries):
+        numbers.setdefault(entry, []).append(number)  # equal rows are one as good as the other
+    return [numbers[entry].pop() for entry in sorted(heap, key=lambda entry: -entry[0])]

@@ -115,7 +115,7 @@ def _num_videos(result: AvaResult) -> int:
 
 def _have_same_annotations(first: AvaResult, second: AvaResult) -> bool:
     def counted(result: AvaResult) -> dict[str, list[int]]:
-        rows = zip(result.video_ids, result.ranking.num_annotated, strict=True)
+        rows = zip(result.video_ids, result.annotated_by_video, strict=True)
         return {video_id: row.tolist() for video_id, row in rows if row.any()}
 
     return counted(first) == counted(second)
@@ -123,7 +123,7 @@ def _have_same_annotations(first: AvaResult, second: AvaResult) -> bool:
 
 def _annotated_by_video(result: AvaResult, video_ids: tuple[str, ...]) -> Integers:
     annotated = np.zeros((len(video_ids), len(result.class_ids)), dtype=np.int64)
-    annotated[[video_ids.index(name) for name in result.video_ids]] = result.ranking.num_annotated
+    annotated[[video_ids.index(name) for name in result.video_ids]] = result.annotated_by_video
     return annotated
 
 
@@ -145,7 +145,7 @@ class _WeightedPrecision:
     def __init__(self, result: AvaResult, numbers: list[int] | None = None, annotated: Integers | None = None) -> None:
         ranking = result.ranking
         number = np.arange(len(result.video_ids)) if numbers is None else np.array(numbers, dtype=np.int64)
-        self.annotated = ranking.num_annotated if annotated is None else annotated
+        self.annotated = result.annotated_by_video if annotated is None else annotated
         self.counts = ~np.isnan(result.average_precision)
         self.classes = []
         for column in range(len(result.class_ids)):

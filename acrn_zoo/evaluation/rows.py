@@ -14,13 +14,18 @@ class Rows:
 
     def __init__(self, table: pd.DataFrame, class_ids: tuple[int, ...]) -> None:
         self.table = table
+        self.video: Integers
         self.video, self.video_ids = video_codes(table)
         self.timestamp = table["timestamp"].to_numpy(dtype=np.float64)
         self.action_id = table["action_id"].to_numpy(dtype=np.int64)
         column_of = np.full(max(class_ids, default=0) + 2, -1, dtype=np.int16)
         column_of[list(class_ids)] = np.arange(len(class_ids))
         self.column = column_of[np.clip(self.action_id, 0, len(column_of) - 1)]
-        self.keyframe = np.zeros(0, dtype=np.int64)
+        self.keyframe: Integers = np.zeros(0, dtype=np.int32)
+
+    def scores(self, rows: Integers) -> Floats:
+        """Scores ``[N]`` of some rows."""
+        return self.table["score"].to_numpy(dtype=np.float64)[rows]
 
     def boxes(self, rows: Integers, is_single: bool) -> npt.NDArray[np.floating]:
         """Boxes ``[4, N]`` of some rows."""
@@ -64,7 +69,7 @@ def number_keyframes(truth: Rows, found: Rows, excluded: pd.DataFrame | None) ->
     number = {name: index for index, name in enumerate(video_ids)}
 
     def common(code: npt.NDArray, own: list[str]) -> Integers:
-        return np.array([number[name] for name in own], dtype=np.int64)[code] if own else code.astype(np.int64)
+        return np.array([number[name] for name in own], dtype=np.int32)[code] if own else code.astype(np.int32)
 
     truth.video, found.video = common(truth.video, truth.video_ids), common(found.video, found.video_ids)
     moments = outside["timestamp"].to_numpy(dtype=np.float64)
@@ -75,7 +80,7 @@ def number_keyframes(truth: Rows, found: Rows, excluded: pd.DataFrame | None) ->
     moment = np.concatenate([timestamp_key(time[start]) for (_, time), start in zip(tables, starts, strict=True)])
     order = np.lexsort((moment, video))
     is_new = differs_from_previous(video[order]) | differs_from_previous(moment[order])
-    of_run = np.empty(len(order), dtype=np.int64)
+    of_run = np.empty(len(order), dtype=np.int32)
     of_run[order] = np.cumsum(is_new) - 1
     truth.keyframe, found.keyframe, of_excluded = (
         np.repeat(of_start, np.diff(np.append(start, len(codes))))

@@ -8,7 +8,7 @@ from acrn_zoo.errors import UserError
 
 
 class EvaluationError(UserError, ValueError):
-    """Annotations and predictions that the rule cannot be applied to."""
+    """Annotations and predictions that cannot be evaluated, by this rule or at all; the message says why."""
 
 
 @dataclass(frozen=True)
