@@ -235,13 +235,14 @@ def _read(path: Path, columns: Sequence[str], num_optional: int) -> pd.DataFrame
     ) as error:  # a word where a number belongs, another number of columns
         _explain(path, columns, num_optional)
         raise TableError(f"{path} is not a CSV file of the columns {','.join(columns)} ({error})") from error
-    if not _is_sound(table, columns, num_optional):
+    videos = _categorical(table["video_id"])
+    if (videos.codes < 0).any() or not _is_sound(table, columns, num_optional):
         _explain(path, columns, num_optional)
         raise TableError(f"{path} is not a CSV file of the columns {','.join(columns)}")
     is_open = table[columns[-1]].isna().any() and _has_open_end(path)  # a missing column, or an empty cell?
     # Where a whole column says True and False, pandas reads 1 and 0; the first row tells.
     _explain(path, columns, num_optional, first_only=not is_open)
-    data = {"video_id": _categorical(table["video_id"]), **{name: table[name] for name in numbers}}
+    data = {"video_id": videos, **{name: table[name] for name in numbers}}
     return pd.DataFrame(data, copy=False)  # millions of rows: no second copy
 
 
@@ -259,11 +260,10 @@ def _is_sound(table: pd.DataFrame, columns: Sequence[str], num_optional: int) ->
     has_action = is_full if "action_id" in columns and not is_full.all() else slice(None)
     actions = values["action_id"][has_action] if "action_id" in columns else np.zeros(0)
     return bool(
-        table["video_id"].notna().all()
-        and (np.abs(bounds["timestamp"]) < _LATEST).all()  # not true of NaN either
+        (np.abs(bounds["timestamp"]) < _LATEST).all()  # not true of NaN either
         and not any(np.isinf(column).any() for name, column in values.items() if not np.isfinite(bounds[name]).all())
         and table.loc[~is_full, list(columns[2:])].isna().all(axis=None)  # these name a keyframe with nobody
-        and (np.abs(actions) <= _LARGEST_ID).all()
+        and np.abs([actions.min(initial=0), actions.max(initial=0)]).max() <= _LARGEST_ID
         and (actions == actions.astype(np.int64)).all()
     )
 
