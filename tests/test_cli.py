@@ -235,3 +235,16 @@ def test_interrupted_run_leaves_valid_files(number: signal.Signals, small_video:
         assert f"{len(done)} keyframes before the run ended early" in output
         with VideoReader("out/small_annotated.mp4") as video:
             assert list(video.frames())
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    rows = "".join(f"video{number},902,0.1,0.1,0.5,0.5,{1 + number % 80},0.5\n" for number in range(200))
+    for name in ("gt.csv", "pred.csv"):
+        (tmp_path / name).write_text(rows)
+    files = f"{tmp_path}/pred.csv --ground-truth {tmp_path}/gt.csv"
+    command = f"{sys.executable} -m acrn_zoo score {files}; echo status $? >&2"
+    # A pipe whose reader is gone before anything is written.
+    done = subprocess.run(
+        ["bash", "-c", f"{{ sleep 0.5; {command}; }} | true"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stderr == "status 141\n"

@@ -5,6 +5,7 @@ So a verb that needs no network, such as ``score``, starts without PyTorch, in a
 
 import argparse
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from acrn_zoo.errors import UserError
 from acrn_zoo.version import VERSION
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+BROKEN_PIPE = 141  # and for one that wrote to nobody
 
 VERBS: dict[tuple[str, ...], tuple[str, str]] = {
     ("predict",): ("predict", "label the people of a video"),
@@ -47,13 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _short_warnings(), Interruption() as interruption:
             options = parse(sys.argv[1:] if arguments is None else arguments)
-            return options.run(options, interruption) or 0
+            status = options.run(options, interruption) or 0
+            sys.stdout.flush()
+            return status
     except UserError as error:
         print(f"acrn-zoo: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("acrn-zoo: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return BROKEN_PIPE
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
