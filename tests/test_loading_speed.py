@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from acrn_zoo import loading_speed
-from acrn_zoo.data.ava import read_annotations
+from acrn_zoo.data.annotations import read_annotations
 from acrn_zoo.data.batch import collate
 from acrn_zoo.data.clips import ClipSampling
 from acrn_zoo.data.dataset import Sample, TrainingDataset

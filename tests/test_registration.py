@@ -34,8 +34,10 @@ def test_order_of_imports_does_not_matter(code: str) -> None:
         "acrn_zoo.cli",
         "acrn_zoo.cli.score",
         "acrn_zoo.evaluation.ava",
+        "acrn_zoo.data.annotations",
         "acrn_zoo.data.ava",
         "acrn_zoo.data.folder",
+        "acrn_zoo.data.proposals",
     ],
 )
 def test_reading_and_scoring_files_needs_no_torch(module: str) -> None:

@@ -17,7 +17,8 @@ from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.options import fraction, positive
 from acrn_zoo.data.jhmdb import JhmdbTruth, read_jhmdb
 from acrn_zoo.errors import UserError
-from acrn_zoo.evaluation.jhmdb import JhmdbEvaluator, RuleName, link_detections, mean_of_splits
+from acrn_zoo.evaluation.jhmdb import JhmdbEvaluator, link_detections, mean_of_splits
+from acrn_zoo.evaluation.tubes import RuleName
 from acrn_zoo.files import replacing, require_writable
 
 ALL_SPLITS = "all"

@@ -18,11 +18,12 @@ from torch.utils.data import Dataset
 
 from acrn_zoo.boxes import scale_boxes
 from acrn_zoo.data.actors import training_actors
-from acrn_zoo.data.ava import Annotations, Proposals, read_annotations, read_proposals, select_proposals
+from acrn_zoo.data.annotations import Annotations, read_annotations
 from acrn_zoo.data.clips import ClipFrames, ClipSampling, read_clips
 from acrn_zoo.data.folder import DatasetError, DatasetFolder, VideoEntry, read_dataset_folder
 from acrn_zoo.data.frames import Video, open_video
 from acrn_zoo.data.manifest import OffsetError, resolve_offset
+from acrn_zoo.data.proposals import Proposals, read_proposals, select_proposals
 from acrn_zoo.data.transforms import ClipTransform, RandomAugmentation, normalize, sample_random
 from acrn_zoo.data.video import VideoError
 from acrn_zoo.errors import UserError
@@ -78,7 +79,7 @@ class ActionDataset(Dataset[Sample]):
         videos: video id to file and offset; more than the annotations name are no error.
         categories: the names of the K actions.
         proposals: where a detector found people, if that is known.
-        min_score: which of them count, see :func:`acrn_zoo.data.ava.select_proposals`.
+        min_score: which of them count, see :func:`acrn_zoo.data.proposals.select_proposals`.
         sampling: which frames make a clip.
         frame_rate: frames a second of videos that are folders of frames.
         decoder: what decodes files, "pyav" or "torchcodec".

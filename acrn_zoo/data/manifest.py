@@ -3,7 +3,6 @@
 ``manifest.json`` stands beside ``dataset.json`` and holds one :class:`ManifestEntry` a video.
 """
 
-import hashlib
 import json
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from acrn_zoo.data.folder import VideoEntry
 from acrn_zoo.data.frames import FrameFolder, Video, open_video
+from acrn_zoo.data.hashing import StoppedError, hash_content, hash_outline, size_and_time
 from acrn_zoo.data.video import VideoError
 from acrn_zoo.errors import UserError
 from acrn_zoo.files import replacing
@@ -35,16 +35,13 @@ CUT_OFFSET = 900.0
 Depth: TypeAlias = Literal["quick", "full"]
 """How closely a video is looked at.
 
-``quick``: its header, its first frame and its last two seconds. The hash is ``sha256-ends:`` and the SHA-256 of the
-size (8 bytes, big-endian), the first and the last MiB; of a folder, ``sha256-names:`` and that of the lines
-``NAME SIZE``. Formats in which FFmpeg cannot seek, and files that do not say how long they are, are read to the end.
+``quick``: its header, its first frame, its last two seconds, and :func:`acrn_zoo.data.hashing.hash_outline`. Formats in
+which FFmpeg cannot seek, and files that do not say how long they are, are read to the end.
 
-``full``: every frame is decoded and counted. The hash is ``sha256:`` and that of the whole file, as ``sha256sum``
-prints it; of a folder, ``sha256-files:`` and that of what ``sha256sum *`` prints.
+``full``: every frame is decoded and counted; :func:`acrn_zoo.data.hashing.hash_content`.
 """
 
 _LAST_SECONDS = 2.0
-_MEBIBYTE = 1 << 20
 _SAVE_EVERY = 5.0  # seconds; what is known so far outlives a kill
 _PILLOW = "pillow"
 
@@ -74,7 +71,7 @@ class ManifestEntry:
         height: likewise.
         codec: such as ``h264``; ``mjpeg`` or ``png`` for a folder.
         offset: the second of the film that the first frame shows, given or found (:func:`resolve_offset`).
-        hash: of the content; the part before the colon says of what, see :data:`Depth`.
+        hash: of the content; the part before the colon says of what, see :mod:`acrn_zoo.data.hashing`.
         problems: what is wrong with it, in plain words; empty if nothing is.
     """
 
@@ -234,10 +231,6 @@ def _entry_of(fields: dict[str, Any], root: Path) -> ManifestEntry:
     return ManifestEntry(**{**fields, **changed})
 
 
-class _StoppedError(Exception):
-    """The work was called off from another thread."""
-
-
 @dataclass(frozen=True)
 class _Look:
     """How videos are looked at; the arguments of :func:`update_manifest`."""
@@ -251,7 +244,7 @@ class _Look:
         return (
             not known.problems
             and known.path.absolute() == video.path.absolute()
-            and (known.size, known.modified) == _size_and_time(video.path)
+            and (known.size, known.modified) == size_and_time(video.path)
             and known.decoder == (_PILLOW if is_folder else self.decoder)
             and (known.frame_rate == self.frame_rate or not is_folder)
             and known.depth in (self.depth, "full")
@@ -259,14 +252,15 @@ class _Look:
         )
 
     def inspect(self, video: VideoEntry, stop: threading.Event) -> ManifestEntry:
-        size, modified = _size_and_time(video.path)
+        size, modified = size_and_time(video.path)
         decoder = _PILLOW if video.path.is_dir() else self.decoder
         entry = ManifestEntry(video.path, size, modified, decoder, self.depth, offset=video.offset)
         try:
             with open_video(video.path, self.frame_rate, self.decoder) as opened:
                 entry = replace(entry, **{name: getattr(opened.info, name) for name in _OF_INFO})
                 num_frames, duration = _decode(opened, self.depth, stop)
-            entry = replace(entry, num_frames=num_frames, duration=duration, hash=_hash(video.path, self.depth, stop))
+            found = hash_content(video.path, stop) if self.depth == "full" else hash_outline(video.path)
+            entry = replace(entry, num_frames=num_frames, duration=duration, hash=found)
         except (VideoError, OSError) as error:
             return replace(entry, problems=(str(error),))  # the length of a broken video does not tell its offset
         return _with_offset(entry, video)
@@ -308,50 +302,5 @@ def _decode(video: Video, depth: Depth, stop: threading.Event) -> tuple[int | No
             frame.rgb()  # where decoding happens; a file has been decoded by now
         end = frame.time + frame.duration
         if stop.is_set():
-            raise _StoppedError
+            raise StoppedError
     return number if is_whole else info.num_frames, end
-
-
-def _files(path: Path) -> list[Path]:
-    """The file itself, or the files of a folder by name; hidden ones do not count."""
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    try:
-        status = [file.stat() for file in _files(path)]
-        return sum(each.st_size for each in status), max((each.st_mtime_ns for each in status), default=0)
-    except OSError:
-        return 0, 0  # missing: what opens it says so
-
-
-def _hash(path: Path, depth: Depth, stop: threading.Event) -> str:
-    if not path.is_dir():
-        return f"sha256:{_hash_all(path, stop)}" if depth == "full" else f"sha256-ends:{_hash_ends(path)}"
-    if depth == "full":
-        lines = [f"{_hash_all(file, stop)}  {file.name}\n" for file in _files(path)]
-    else:
-        lines = [f"{file.name} {file.stat().st_size}\n" for file in _files(path)]
-    digest = hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
-    return f"sha256-{'files' if depth == 'full' else 'names'}:{digest}"
-
-
-def _hash_all(path: Path, stop: threading.Event) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_MEBIBYTE):
-            if stop.is_set():
-                raise _StoppedError
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _hash_ends(path: Path) -> str:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        first = file.read(_MEBIBYTE)
-        file.seek(max(0, size - _MEBIBYTE))
-        last = file.read(_MEBIBYTE)
-    return hashlib.sha256(size.to_bytes(8, "big") + first + last).hexdigest()

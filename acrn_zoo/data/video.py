@@ -444,7 +444,9 @@ class VideoReader:
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
-        raise VideoError(f"{path}: is a folder, expected a video file (folders of frames cannot be read yet).")
+        raise VideoError(
+            f"{path}: is a folder, expected a video file. acrn_zoo.data.frames.open_video reads folders of frames."
+        )
     if not path.exists():
         raise VideoError(f"{path}: there is no such file.")
     try:

@@ -12,7 +12,7 @@ from numbered_video import frame_times, numbered_picture, read_number, write_num
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from acrn_zoo.data.ava import Annotations, Proposals, annotations_from_table, read_annotations, read_proposals
+from acrn_zoo.data.annotations import Annotations, annotations_from_table, read_annotations
 from acrn_zoo.data.clips import ClipSampling
 from acrn_zoo.data.dataset import ActionDataset, EvaluationDataset, Sample, SampleError, TrainingDataset
 from acrn_zoo.data.folder import (
@@ -23,6 +23,7 @@ from acrn_zoo.data.folder import (
     read_dataset_folder,
     write_dataset_folder,
 )
+from acrn_zoo.data.proposals import Proposals, read_proposals
 from acrn_zoo.data.synthetic import write_synthetic_video
 from acrn_zoo.data.transforms import ClipTransform, RandomAugmentation, sample_random
 from acrn_zoo.labels import LabelMap

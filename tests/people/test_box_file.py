@@ -1,27 +1,18 @@
-"""Where the people are: what detectors may answer, and every form and fault of a file of boxes."""
+"""Every form and fault of a file of boxes."""
 
 import json
 from pathlib import Path
-from unittest import mock
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-from torchvision.models import detection
-from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
-from acrn_zoo.errors import UserError
-from acrn_zoo.people import BoxFile, FasterRCNN, PeopleDetector, PeopleError, find_people, load_faster_rcnn
+from acrn_zoo.people.box_file import BoxFile
+from acrn_zoo.people.detector import PeopleError, find_people
 from acrn_zoo.results import AvaCsvWriter, JsonLinesWriter
 from acrn_zoo.structures import Detections, Keyframe
 
 FRAME = torch.zeros(100, 200, 3, dtype=torch.uint8)
 KEYFRAME = Keyframe("film", 2.0)
-
-
-def answering(answer: object) -> PeopleDetector:
-    return lambda _frame, _keyframe: answer  # type: ignore[return-value]
 
 
 def box_file(folder: Path, text: str | bytes, video_id: str | None = None) -> BoxFile:
@@ -32,154 +23,6 @@ def box_file(folder: Path, text: str | bytes, video_id: str | None = None) -> Bo
 
 def people_at(boxes: BoxFile, timestamp: float) -> list[list[float]]:
     return boxes(FRAME, Keyframe("film", timestamp)).tolist()
-
-
-def test_find_people_cuts_boxes_at_the_border() -> None:
-    answer = torch.tensor([[-5.0, -5, 50, 50, 0.5], [150, 50, 300, 300, 1.0]], dtype=torch.float64)
-    kept = answer.clone()
-    boxes, scores = find_people(answering(answer), FRAME, KEYFRAME)
-    assert boxes.tolist() == [[0, 0, 50, 50], [150, 50, 200, 100]]
-    assert scores.tolist() == [0.5, 1.0]
-    assert boxes.dtype == scores.dtype == torch.float32
-    assert torch.equal(answer, kept)
-
-
-def test_find_people_asks_with_frame_and_keyframe() -> None:
-    detector = mock.Mock(return_value=torch.zeros(0, 5))
-    find_people(detector, FRAME, KEYFRAME)
-    detector.assert_called_once_with(FRAME, KEYFRAME)
-
-
-@pytest.mark.parametrize("answer", [torch.zeros(0, 4), torch.zeros(0, 5), [], np.zeros((0, 5))])
-def test_find_people_of_an_empty_frame(answer: object) -> None:
-    boxes, scores = find_people(answering(answer), FRAME, KEYFRAME)
-    assert boxes.shape == (0, 4)
-    assert scores.shape == (0,)
-
-
-def test_find_people_without_scores() -> None:
-    boxes, scores = find_people(answering(torch.tensor([[1, 2, 3, 4]])), FRAME, KEYFRAME)
-    assert boxes.tolist() == [[1, 2, 3, 4]]
-    assert scores.tolist() == [1]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        [[1, 2, 30, 40, 0.5], [5, 6, 70, 80, 1]],
-        ((1, 2, 30, 40, 0.5), (5, 6, 70, 80, 1)),
-        [np.array([1, 2, 30, 40, 0.5]), np.array([5, 6, 70, 80, 1])],
-        np.array([[1, 2, 30, 40, 0.5], [5, 6, 70, 80, 1]]),
-        np.array([[5, 6, 70, 80, 1], [1, 2, 30, 40, 0.5]])[::-1],
-        np.frombuffer(np.array([1, 2, 30, 40, 0.5, 5, 6, 70, 80, 1]).tobytes()).reshape(2, 5),  # read-only
-    ],
-)
-def test_find_people_takes_arrays_and_lists(answer: object) -> None:
-    boxes, scores = find_people(answering(answer), FRAME, KEYFRAME)
-    assert boxes.tolist() == [[1, 2, 30, 40], [5, 6, 70, 80]]
-    assert scores.tolist() == [0.5, 1]
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (None, "returned a NoneType .* cannot be used"),
-        ("boxes", "returned a str .* cannot be used"),
-        ([[1, 2, 3, 4], [5]], "returned a list .* cannot be used"),
-        ([[1, 2, 3, 10**400]], "returned a list .* cannot be used"),
-        (np.array([[1, 2, 3, 4j]]), "returned a ndarray .* cannot be used .*complex128"),
-        (torch.ones(1, 4, dtype=torch.complex64), "returned a Tensor .* cannot be used .*complex64"),
-        (torch.ones(1, 4, device="meta"), "returned a Tensor .* cannot be used .*meta"),
-        (torch.ones(1, 4).to_sparse(), "returned a Tensor .* cannot be used .*sparse"),
-        ([1, 2, 3, 4], r"returned a list of shape \(4,\)"),
-        (torch.zeros(0), r"shape \(0,\)"),
-        (torch.ones(1, 6), r"shape \(1, 6\)"),
-        (torch.ones(1, 1, 4), r"shape \(1, 1, 4\)"),
-        (torch.tensor([[0.0, 0, 9, 9], [0, 0, float("nan"), 9]]), r"Row 1 .*nan.*finite"),
-        (torch.tensor([[0.0, 0, float("inf"), 9]]), "Row 0 .*inf.*finite"),
-        (torch.tensor([[9.0, 0, 5, 9]]), r"Row 0 .*\[9.0, 0.0, 5.0, 9.0\].*x1 < x2"),
-        (torch.tensor([[5.0, 3, 9, 3]]), "y1 < y2"),
-        (torch.tensor([[200.0, 0, 210, 9]]), r"in the frame \(200x100\)"),
-        (torch.tensor([[0.0, -9, 9, 0]]), r"in the frame \(200x100\)"),
-        (torch.tensor([[0.0, 0, 9, 9, 1.5]]), "1.5.*score of 0 to 1"),
-        (torch.tensor([[0.0, 0, 9, 9, float("nan")]]), "score of 0 to 1"),
-    ],
-)
-def test_find_people_refuses(answer: object, message: str) -> None:
-    with pytest.raises(PeopleError, match=message) as caught:
-        find_people(answering(answer), FRAME, KEYFRAME)
-    assert "keyframe 2.000 s of 'film'" in str(caught.value)
-    assert isinstance(caught.value, (UserError, ValueError))
-
-
-class FixedDetections(nn.Module):
-    """A network that sees the same in every picture, and keeps the picture."""
-
-    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
-        self.images = images
-        boxes = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]])
-        return [{"boxes": boxes, "labels": torch.tensor([1, 3, 1, 1]), "scores": torch.tensor([0.99, 0.98, 0.9, 0.89])}]
-
-
-@pytest.mark.parametrize(("threshold", "rows"), [(0.9, [0, 2]), (0.5, [0, 2, 3]), (1.0, [])])
-def test_faster_rcnn_keeps_people_above_the_threshold(threshold: float, rows: list[int]) -> None:
-    model = FixedDetections().train()
-    found = FasterRCNN(model, threshold=threshold)(FRAME, KEYFRAME)
-    assert found.shape == (len(rows), 5)
-    assert found[:, 0].tolist() == [1 + 4 * row for row in rows]
-    assert not model.training
-
-
-def test_faster_rcnn_shows_rgb_between_0_and_1() -> None:
-    model = FixedDetections()
-    frame = torch.tensor([255, 51, 0], dtype=torch.uint8).expand(4, 6, 3)
-    FasterRCNN(model)(frame, KEYFRAME)
-    assert model.images[0].shape == (3, 4, 6)
-    assert model.images[0][:, 0, 0].tolist() == pytest.approx([1.0, 0.2, 0.0])
-
-
-@pytest.mark.slow
-def test_load_faster_rcnn_is_torchvisions_network(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    # The state dict of the published file has no counters of batches, so it fits the frozen form only.
-    backbone = detection.backbone_utils.resnet_fpn_backbone(backbone_name="resnet50", weights=None)
-    state = detection.FasterRCNN(backbone, num_classes=91).state_dict()
-    path = tmp_path / "detector.pth"
-    torch.save(state, path)
-    record = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
-    with mock.patch.object(type(record), "get_state_dict", return_value=state):
-        expected = detection.fasterrcnn_resnet50_fpn(weights=record).eval()
-    image = torch.rand(3, 80, 100)
-    loaded = load_faster_rcnn(path)
-    with torch.inference_mode():
-        ours, theirs = loaded.model([image])[0], expected([image])[0]
-    assert loaded.threshold == 0.9
-    assert len(ours["boxes"]) > 0
-    for name, values in theirs.items():
-        assert torch.equal(ours[name], values), name
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "cannot be read"),
-        (b"", "not a file of PyTorch weights"),
-        (b"<html>404</html>", "not a file of PyTorch weights"),
-        (b"PK\x03\x04 cut off", "not a file of PyTorch weights"),
-        ({"layer.weight": torch.zeros(2)}, "weights of another network"),
-        ([1, 2], "weights of another network"),
-    ],
-)
-def test_load_faster_rcnn_refuses(content: object, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "detector.pth"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
-        torch.save(content, path)
-    with pytest.raises(PeopleError, match=message) as caught:
-        load_faster_rcnn(path)
-    assert "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth" in str(caught.value)
-    assert str(path) in str(caught.value)
 
 
 PIXELS = [[20.0, 10.0, 100.0, 90.0]]

@@ -1,38 +1,21 @@
-"""Where are the people? A person detector, a file of boxes, or any callable, behind one small protocol.
-
-A :class:`PeopleDetector` is asked once a keyframe and answers with boxes in pixels of the video's own frames.
-:func:`find_people` asks it and checks the answer, so that nothing behind it has to.
-"""
+"""People whose boxes stand in a file."""
 
 import csv
 import json
 import math
-import pickle
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
-from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torchvision.models.detection import FasterRCNN as TorchVisionFasterRCNN
-from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
-from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-from torchvision.ops import FrozenBatchNorm2d
+from torch import Tensor
 
-from acrn_zoo.boxes import boxes_outside, clip_boxes
-from acrn_zoo.errors import UserError
-from acrn_zoo.structures import Keyframe, invalid_boxes
-
-FASTER_RCNN_WEIGHTS = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
-"""TorchVision's record of the weights that :func:`load_faster_rcnn` reads: url (with hash) and metrics."""
-
-COCO_PERSON = 1
-"""The label of a person in COCO, as TorchVision's detectors number it."""
+from acrn_zoo.boxes import boxes_outside
+from acrn_zoo.people.detector import PeopleError
+from acrn_zoo.structures import Keyframe
 
 TIMESTAMP_TOLERANCE = 1e-3
 """Seconds by which a keyframe and a row of a box file may differ and still be the same moment."""
@@ -41,146 +24,8 @@ LARGEST_FRACTION = 1.05
 """A box file whose coordinates are all at most this has fractions: boxes may stick out of the frame a little."""
 
 
-class PeopleError(UserError, ValueError):
-    """The boxes of people are not usable: a wrong file, a wrong value, a wrong answer of a detector."""
-
-
-class PeopleDetector(Protocol):
-    """Anything that finds the people of a frame: a function, a network, a file."""
-
-    def __call__(self, frame: Tensor, keyframe: Keyframe, /) -> Tensor | np.ndarray | Sequence[Sequence[float]]:
-        """Find the people.
-
-        Args:
-            frame: ``[H, W, 3]`` uint8 RGB, at the video's own size. Must not be written to.
-            keyframe: the moment that the frame shows.
-
-        Returns:
-            ``[R, 5]``, xyxy in pixels of the frame and a score of 0 to 1, or ``[R, 4]`` without the score
-            (taken as 1). R may be 0. A dense tensor of real numbers on any device, a NumPy array, or a list
-            of rows (``[]`` for nobody).
-        """
-
-
-def find_people(detector: PeopleDetector, frame: Tensor, keyframe: Keyframe) -> tuple[Tensor, Tensor]:
-    """Ask a detector for the people of one frame and check what it answers.
-
-    Args:
-        detector: the detector to ask.
-        frame: ``[H, W, 3]`` uint8 RGB.
-        keyframe: the moment that the frame shows.
-
-    Returns:
-        Boxes ``[R, 4]`` float32, xyxy in pixels, cut off at the border of the frame; scores ``[R]`` float32.
-        Both on the CPU, in the detector's order.
-
-    Raises:
-        PeopleError: if the answer is not of the form that :class:`PeopleDetector` says, or a row of it is not
-            finite, inverted, outside the frame, or has a score outside 0 to 1.
-    """
-    height, width = frame.shape[:2]
-    moment = f"keyframe {keyframe.timestamp:.3f} s of {keyframe.video_id!r}"
-    answer = detector(frame, keyframe)
-    try:
-        rows = _as_rows(answer)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise PeopleError(
-            f"The person detector returned a {type(answer).__name__} for {moment} that cannot be used ({error}); "
-            "expected real numbers [R, 5] (x1, y1, x2, y2, score) or [R, 4]: a dense tensor, a NumPy array or a list"
-        ) from error
-    if rows.ndim != 2 or rows.shape[1] not in (4, 5):
-        raise PeopleError(
-            f"The person detector returned a {type(answer).__name__} of shape {tuple(rows.shape)} for {moment}; "
-            "expected [R, 5] (x1, y1, x2, y2, score) or [R, 4], with R = 0 where there is nobody"
-        )
-    boxes, scores = rows[:, :4], rows[:, 4] if rows.shape[1] == 5 else torch.ones(len(rows))
-    is_score = (scores >= 0) & (scores <= 1)
-    for bad, expected in (
-        (invalid_boxes(boxes), "finite numbers with x1 < x2 and y1 < y2"),
-        (boxes_outside(boxes, (height, width)), f"a box at least partly in the frame ({width}x{height})"),
-        (torch.nonzero(~is_score).flatten().tolist(), "a score of 0 to 1"),
-    ):
-        if bad:
-            row = [round(value, 4) for value in rows[bad[0]].tolist()]
-            raise PeopleError(f"Row {bad[0]} of the person detector for {moment} is {row}; expected {expected}")
-    return clip_boxes(boxes, (height, width)), scores.clone()
-
-
-def _as_rows(answer: object) -> Tensor:
-    """A detector's answer as a float32 tensor on the CPU."""
-    if isinstance(answer, list | tuple) and not answer:
-        return torch.zeros(0, 4)
-    # A copy, since torch takes neither negative strides nor, without a warning, memory that is read-only.
-    rows = answer if isinstance(answer, Tensor) else torch.as_tensor(np.array(answer, order="C"))
-    if rows.is_complex() or rows.is_meta or rows.is_nested or rows.layout != torch.strided:
-        raise TypeError(f"it is {rows.dtype}, {rows.layout}, on {rows.device}")
-    return rows.detach().to("cpu", torch.float32)
-
-
-class FasterRCNN:
-    """People found by one of TorchVision's detection networks.
-
-    Every detection of a person whose score is at least ``threshold`` is kept. AVA's published models were
-    evaluated on proposals of scores from 0.9 on, which is the default.
-
-    Args:
-        model: a TorchVision detection module: takes a list of ``[3, H, W]`` float images of 0 to 1, RGB, and
-            returns a list of ``{"boxes", "labels", "scores"}``. See :func:`load_faster_rcnn`.
-        threshold: the lowest score that counts, 0 to 1.
-        device: where the network runs. The module is moved there and set to evaluation mode.
-    """
-
-    def __init__(self, model: nn.Module, *, threshold: float = 0.9, device: str | torch.device = "cpu") -> None:
-        self.model = model.to(device).eval()
-        self.threshold = threshold
-        self.device = torch.device(device)
-
-    @torch.inference_mode()
-    def __call__(self, frame: Tensor, keyframe: Keyframe) -> Tensor:  # noqa: ARG002 - the picture is enough
-        """The people of ``frame [H, W, 3]``, as :class:`PeopleDetector` says, best first."""
-        image = frame.to(self.device).permute(2, 0, 1).float() / 255
-        found = self.model([image])[0]
-        keep = (found["labels"] == COCO_PERSON) & (found["scores"] >= self.threshold)
-        return torch.cat([found["boxes"][keep], found["scores"][keep, None]], dim=1).cpu()
-
-
-def load_faster_rcnn(
-    weights_path: str | Path, *, threshold: float = 0.9, device: str | torch.device = "cpu"
-) -> FasterRCNN:
-    """TorchVision's Faster R-CNN (ResNet-50, FPN) with COCO weights read from a file.
-
-    The file is the one that ``FASTER_RCNN_WEIGHTS.url`` names. The network is put together as TorchVision
-    does for these weights: with frozen batch normalisation of epsilon 0, which ``fasterrcnn_resnet50_fpn``
-    gives only to whoever lets it download them.
-
-    Args:
-        weights_path: the state dict.
-        threshold: the lowest score that counts.
-        device: where the network runs.
-
-    Raises:
-        PeopleError: if the file is missing, is not a PyTorch file, or belongs to another network.
-    """
-    path = Path(weights_path)
-    advice = f"expected the file that {FASTER_RCNN_WEIGHTS.url} gives"
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise PeopleError(f"{path} cannot be read ({error.strerror}); {advice}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise PeopleError(f"{path} is not a file of PyTorch weights; {advice}") from error
-    norm_layer = partial(FrozenBatchNorm2d, eps=0.0)
-    backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=norm_layer)
-    model = TorchVisionFasterRCNN(backbone, num_classes=len(FASTER_RCNN_WEIGHTS.meta["categories"]))
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise PeopleError(f"{path} holds the weights of another network; {advice}") from error
-    return FasterRCNN(model, threshold=threshold, device=device)
-
-
 class BoxFile:
-    """People whose boxes stand in a file; a :class:`PeopleDetector`.
+    """People whose boxes stand in a file; a :class:`acrn_zoo.people.PeopleDetector`.
 
     The form is known by what the file holds, not by its name:
 
@@ -220,7 +65,7 @@ class BoxFile:
         self._people = _merge_equal_boxes(rows)
 
     def __call__(self, frame: Tensor, keyframe: Keyframe, /) -> Tensor:
-        """The rows of this keyframe, as :class:`PeopleDetector` says; ``[0, 5]`` where the file has none.
+        """The rows of this keyframe, as :class:`acrn_zoo.people.PeopleDetector` says; ``[0, 5]`` if there is none.
 
         Raises:
             PeopleError: naming file and line, if a box shares no pixel with the frame.

@@ -1,4 +1,4 @@
-"""The command line, from its arguments to the files and messages."""
+"""``acrn-zoo predict`` and ``demo``, from their arguments to files and messages; and what all verbs share."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.zoo import create_slowfast_detector
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("run", "sit", "talk to", "watch, quietly")
 
 
