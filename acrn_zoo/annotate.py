@@ -6,7 +6,8 @@ from types import TracebackType
 
 import torch
 
-from acrn_zoo.data.video import Frame, VideoReader
+from acrn_zoo.data.frames import open_video
+from acrn_zoo.data.video import Frame
 from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.files import require_writable
 from acrn_zoo.results import ResultsError
@@ -25,11 +26,12 @@ class AnnotatedVideo:
     If the ``with`` block ends with an exception, the file ends with the frames written so far and is valid.
 
     Args:
-        video_path: the video.
+        video_path: the video, a file or a folder of frames.
         out_path: the mp4 to write. Its frames are as large as :func:`acrn_zoo.visualize.draw_detections` says.
         hold: seconds, 0 or more; half the time between keyframes shows each until the next takes over.
         top: show at most so many actions of a person.
         threshold: show only actions whose score is above it.
+        frame_rate: frames a second of a folder of frames.
         overwrite: replace a file that exists.
 
     Raises:
@@ -47,13 +49,14 @@ class AnnotatedVideo:
         hold: float,
         top: int,
         threshold: float,
+        frame_rate: float | None = None,
         overwrite: bool = False,
     ) -> None:
         if not hold >= 0:
             raise ValueError(f"hold is {hold}, expected seconds, 0 or more")
         self.hold, self.top, self.threshold = hold, top, threshold
         self._newest: Detections | None = None
-        self._reader = VideoReader(video_path)
+        self._reader = open_video(video_path, frame_rate)
         try:
             self._frames = self._reader.frames()
             self._next_frame = next(self._frames, None)

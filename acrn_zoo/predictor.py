@@ -15,8 +15,9 @@ from torch import Tensor
 from acrn_zoo.boxes import scale_boxes
 from acrn_zoo.data.ava import CATEGORIES
 from acrn_zoo.data.clips import ClipFrames, ClipSampling, read_clips
+from acrn_zoo.data.frames import Video, open_video
 from acrn_zoo.data.transforms import ClipTransform
-from acrn_zoo.data.video import VideoInfo, VideoReader
+from acrn_zoo.data.video import VideoInfo
 from acrn_zoo.download import fetch
 from acrn_zoo.errors import UserError
 from acrn_zoo.models import ActionDetector
@@ -103,15 +104,17 @@ class ActionPredictor:
         every: float | None = None,
         timestamps: Iterable[float] | None = None,
         decoder: str = "pyav",
+        frame_rate: float | None = None,
     ) -> Iterator[Detections]:
         """Label the people of a video.
 
         Args:
-            video: a video file.
+            video: a video file, or a folder of frames.
             every: seconds from one keyframe to the next, from 0 on; 1 unless given.
             timestamps: the keyframes instead, in seconds from the first frame, ascending. If neither is given and
                 ``people`` is a file of boxes, the keyframes are those of the file.
             decoder: "pyav" or "torchcodec".
+            frame_rate: frames a second of a folder of frames.
 
         Returns:
             An iterator of one :class:`Detections` a keyframe, in order, as they are ready; without people they
@@ -128,7 +131,7 @@ class ActionPredictor:
         people = self.people if callable(self.people) else BoxFile(self.people, video_id=path.stem)
         if timestamps is None and every is None and isinstance(people, BoxFile):
             timestamps = people.timestamps
-        reader = VideoReader(path, decoder=decoder)
+        reader = open_video(path, frame_rate, decoder)
         _warn_if_short(reader.info, self.sampling)
         if isinstance(people, BoxFile):
             people.check((reader.info.height, reader.info.width))  # now, not when the keyframe comes
@@ -142,7 +145,7 @@ class ActionPredictor:
 
     def _stream(
         self,
-        reader: VideoReader,
+        reader: Video,
         people: PeopleDetector,
         moments: Iterable[float],
         wanted: list[float] | None,

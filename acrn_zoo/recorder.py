@@ -52,12 +52,13 @@ class Recorder:
     that exists is overwritten unless asked for, and what the run reads not even then.
 
     Args:
-        video: the video file that the detections are of.
+        video: the video that the detections are of, a file or a folder of frames.
         folder: where to write; made if it is not there.
         hold: how many seconds before and after its keyframe a detection is drawn in the annotated video.
         top: at most so many actions a person are written and drawn.
         threshold: only actions with a score above it.
         with_video: write the annotated video.
+        frame_rate: frames a second of a folder of frames.
         overwrite: whether existing files may be replaced.
         inputs: further files that the run reads (boxes, weights).
 
@@ -75,10 +76,11 @@ class Recorder:
         top: int = 5,
         threshold: float = 0.3,
         with_video: bool = True,
+        frame_rate: float | None = None,
         overwrite: bool = False,
         inputs: Sequence[Path] = (),
     ) -> None:
-        self.video, folder = Path(video), Path(folder)
+        self.video, self.frame_rate, folder = Path(video), frame_rate, Path(folder)
         self.hold, self.top, self.threshold, self.overwrite = hold, top, threshold, overwrite
         self.summary = Summary()
         name = self.video.stem
@@ -112,7 +114,13 @@ class Recorder:
         make_folder(csv.parent)
         if annotated:
             self._annotated = AnnotatedVideo(
-                self.video, annotated[0], hold=self.hold, top=top, threshold=threshold, overwrite=overwrite
+                self.video,
+                annotated[0],
+                hold=self.hold,
+                top=top,
+                threshold=threshold,
+                frame_rate=self.frame_rate,
+                overwrite=overwrite,
             )
             self._stack.enter_context(self._annotated)
         rows = AvaCsvWriter(csv, top=top, threshold=threshold, overwrite=overwrite)

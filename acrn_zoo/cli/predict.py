@@ -11,7 +11,7 @@ from acrn_zoo import zoo
 from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.options import fraction, number, positive
 from acrn_zoo.cli.recording import record
-from acrn_zoo.data.video import VideoReader
+from acrn_zoo.data.frames import open_video
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.models.backbone import TemporalPool
 from acrn_zoo.people import BoxFile
@@ -29,7 +29,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         f"{SlowFast_R50_RoI_Weights.__name__}.{name}" for name in SlowFast_R50_RoI_Weights.__members__
     )
     verb.description = "Label the people of a video: an AVA-form CSV, JSON lines and an annotated video are written."
-    verb.add_argument("video", type=Path, metavar="VIDEO", help="a video file")
+    verb.add_argument("video", type=Path, metavar="VIDEO", help="a video file, or a folder of frames")
     verb.add_argument(
         "--weights",
         default="ava22",
@@ -61,6 +61,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--dtype", choices=tuple(DTYPES), default="float32", help="of weights and clips")
     verb.add_argument("--batch-size", type=positive, default=1, help="clips that go through the model at once")
     verb.add_argument("--decoder", choices=("pyav", "torchcodec"), default="pyav", help="what decodes the video")
+    verb.add_argument("--frame-rate", type=_rate, help="frames a second, where VIDEO is a folder of frames")
     verb.add_argument("--no-video", action="store_true", help="write no annotated video")
     verb.add_argument("--overwrite", action="store_true", help="replace files of an earlier run")
 
@@ -68,7 +69,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, interruption: Interruption) -> None:
     """Everything that can be wrong is looked at before the first download."""
     device = resolve_device(options.device)
-    with VideoReader(options.video, decoder=options.decoder) as reader:
+    with open_video(options.video, options.frame_rate, options.decoder) as reader:
         info = reader.info
     boxes = None if options.boxes is None else BoxFile(options.boxes, video_id=options.video.stem)
     if boxes is not None:
@@ -82,6 +83,7 @@ def run(options: argparse.Namespace, interruption: Interruption) -> None:
         top=options.top,
         threshold=options.threshold,
         with_video=not options.no_video,
+        frame_rate=options.frame_rate,
         overwrite=options.overwrite,
         inputs=[Path(path) for path in (options.boxes, options.weights) if path is not None],
     )
@@ -92,7 +94,9 @@ def run(options: argparse.Namespace, interruption: Interruption) -> None:
         dtype=DTYPES[options.dtype],
         batch_size=options.batch_size,
     )
-    found = predictor.predict(options.video, every=options.every, decoder=options.decoder)
+    found = predictor.predict(
+        options.video, every=options.every, decoder=options.decoder, frame_rate=options.frame_rate
+    )
     total = None if info.duration is None else math.ceil(info.duration / every - 1e-6)
     if boxes is not None and options.every is None:
         total = len(boxes.timestamps)
@@ -113,3 +117,7 @@ def _model(weights: str, temporal_pool: TemporalPool | None) -> ActionDetector:
 
 def _seconds(text: str) -> float:
     return number(text, MIN_EVERY, sys.float_info.max, f"a number of seconds of at least {MIN_EVERY}")
+
+
+def _rate(text: str) -> float:
+    return number(text, 1e-3, 1e4, "a number of frames a second")

@@ -147,7 +147,7 @@ def open_video(path: str | Path, frame_rate: float | None = None, decoder: str =
     if frame_rate is None:
         raise VideoError(
             f"{path}: is a folder of frames, which cannot say how many frames a second it has. Give frame_rate "
-            "(in dataset.json, if it is there); it is 30 for AVA's folders."
+            "(--frame-rate, or in dataset.json); it is 30 for AVA's folders."
         )
     return FrameFolder(path, frame_rate)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import acrn_zoo
 from acrn_zoo.architecture import SlowFastArchitecture
@@ -235,6 +236,27 @@ def test_interrupted_run_leaves_valid_files(number: signal.Signals, small_video:
         assert f"{len(done)} keyframes before the run ended early" in output
         with VideoReader("out/small_annotated.mp4") as video:
             assert list(video.frames())
+
+
+def test_a_folder_of_frames_is_a_video(small_video: Path, weights: str, boxes: str) -> None:
+    """The same pictures with the same times give the same files."""
+    Path("frames/small").mkdir(parents=True)
+    with VideoReader(small_video) as video:
+        for number, frame in enumerate(video.frames(), start=1):
+            Image.fromarray(frame.rgb().numpy()).save(f"frames/small/img_{number:05d}.png")
+    common = ("--weights", weights, "--boxes", boxes, "--threshold", 0)
+    assert run("predict", small_video, *common, "--out", "of_video") == 0
+    assert run("predict", "frames/small", *common, "--frame-rate", 10, "--out", "of_frames") == 0
+    for name in ("small.csv", "small.jsonl"):
+        assert Path("of_frames", name).read_bytes() == Path("of_video", name).read_bytes()
+    with VideoReader("of_frames/small_annotated.mp4") as annotated:
+        assert sum(1 for _ in annotated.frames()) == 30
+
+
+def test_a_folder_of_frames_needs_a_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("frames").mkdir()
+    assert run("predict", "frames") == 1
+    assert "Give frame_rate (--frame-rate" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
