@@ -66,7 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", action="store_true", help="give the 95 %% interval of mAP too, by resampling the videos"
     )
-    parser.add_argument("--resamples", type=positive, default=1000, help="how often --interval and --compare resample")
+    parser.add_argument(
+        "--resamples",
+        type=positive,
+        default=1000,
+        help="how often --interval and --compare resample; 1000 take a minute or two at AVA's size",
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write all numbers at full precision")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
 
@@ -196,7 +201,7 @@ def _print_comparison(result: AvaResult, other: AvaResult, comparison: Compariso
     low, high = comparison.interval
     verdict = "more than chance" if comparison.p_value < 0.05 else "not more than chance would give"
     print(
-        f"\n{options.predictions.name} {result.mean:.4f}, {options.compare.name} {other.mean:.4f}: difference "
+        f"\n{options.predictions} {result.mean:.4f}, {options.compare} {other.mean:.4f}: difference "
         f"{comparison.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f}), p = {comparison.p_value:.3g}: "
         f"{verdict} ({comparison.num_videos} videos, {options.resamples} resamples)"
     )

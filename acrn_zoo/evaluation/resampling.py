@@ -4,9 +4,9 @@ Both questions are about the videos: keyframes of one film resemble each other f
 one. The interval draws as many videos as there are, with replacement (Efron's bootstrap), and reflects the spread
 of the draws about the measured value (the basic interval): the envelope makes mAP too high on few examples, most
 of all on drawn ones with their repetitions, and the plain quantiles of the draws would hold the truth too rarely.
-The comparison
-exchanges, video by video, the predictions of the two files at random (a paired randomisation test): if the files
-are equally good, the difference that was measured is one of many such.
+
+The comparison exchanges, video by video, the predictions of the two files at random (a paired randomisation test): if
+the files are equally good, the difference that was measured is one of many such.
 """
 
 from collections.abc import Callable, Iterator
