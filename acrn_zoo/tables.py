@@ -203,19 +203,23 @@ def _with_scores(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _read(path: Path, columns: Sequence[str], num_optional: int) -> pd.DataFrame:
-    """All rows by pandas, fast; if anything is odd, once more line by line to say what."""
-    numbers = columns[1:]
+def parse_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """All rows of a CSV file without header, fast: ``video_id`` as strings, all else as float64, empty cells as NaN.
+
+    Raises:
+        TableError: if the file cannot be read.
+        ValueError: if a cell is no number, or a row has more columns. The caller says which.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # columns that pandas would drop
-            table = pd.read_csv(
+            return pd.read_csv(
                 path,
                 header=None,
                 names=list(columns),
                 index_col=False,
                 # As Python's strings the ids of neighbouring rows are one object: the fastest to tell apart.
-                dtype={"video_id": object, **dict.fromkeys(numbers, np.float64)},
+                dtype={"video_id": object, **dict.fromkeys(columns[1:], np.float64)},
                 keep_default_na=False,  # a video may be called NA
                 na_values=[""],
                 encoding="utf-8",
@@ -225,14 +229,20 @@ def _read(path: Path, columns: Sequence[str], num_optional: int) -> pd.DataFrame
                 **_EXACT,
             )
     except pd.errors.EmptyDataError:
-        table = pd.DataFrame({name: pd.Series(dtype=np.float64) for name in columns}).astype({"video_id": object})
+        return pd.DataFrame({name: pd.Series(dtype=np.float64) for name in columns}).astype({"video_id": object})
     except OSError as error:
         raise TableError(f"{path} cannot be read ({error.strerror or error})") from error
-    except (
-        ValueError,
-        OverflowError,
-        pd.errors.ParserWarning,
-    ) as error:  # a word where a number belongs, another number of columns
+    except (OverflowError, pd.errors.ParserWarning) as error:
+        raise ValueError(error) from error
+
+
+def _read(path: Path, columns: Sequence[str], num_optional: int) -> pd.DataFrame:
+    """All rows by pandas; if anything is odd, once more line by line to say what."""
+    try:
+        table = parse_rows(path, columns)
+    except TableError:
+        raise
+    except ValueError as error:
         _explain(path, columns, num_optional)
         raise TableError(f"{path} is not a CSV file of the columns {','.join(columns)} ({error})") from error
     videos = _categorical(table["video_id"])
@@ -242,7 +252,7 @@ def _read(path: Path, columns: Sequence[str], num_optional: int) -> pd.DataFrame
     is_open = table[columns[-1]].isna().any() and _has_open_end(path)  # a missing column, or an empty cell?
     # Where a whole column says True and False, pandas reads 1 and 0; the first row tells.
     _explain(path, columns, num_optional, first_only=not is_open)
-    data = {"video_id": videos, **{name: table[name] for name in numbers}}
+    data = {"video_id": videos, **{name: table[name] for name in columns[1:]}}
     return pd.DataFrame(data, copy=False)  # millions of rows: no second copy
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,20 +130,11 @@ def _num_columns(path: Path) -> int:
 def _read_labelled_boxes(path: Path) -> pd.DataFrame:
     """PySlowFast's form, in which the action may be empty, as a table of proposals."""
     names = tables.PREDICTION_COLUMNS
-    types = {"video_id": object, **dict.fromkeys(names[1:], np.float64)}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # columns that pandas would drop
-            table = pd.read_csv(
-                path,
-                header=None,
-                names=list(names),
-                index_col=False,
-                dtype=types,
-                keep_default_na=False,
-                na_values=[""],
-            ).drop(columns="action_id")
-    except (ValueError, pd.errors.ParserWarning) as error:
+        table = tables.parse_rows(path, names).drop(columns="action_id")
+    except TableError:
+        raise
+    except ValueError as error:
         _explain_labelled_boxes(path)
         raise TableError(f"{path} is not a CSV file of the columns {','.join(names)} ({error})") from error
     if table["video_id"].isna().any() or not np.isfinite(table[list(table.columns[1:])].to_numpy()).all():
