@@ -25,12 +25,14 @@ def require_writable(path: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: if the file exists and ``overwrite`` is false.
-        OutputError: if its folder is missing, or the path is a folder.
+        OutputError: if its folder is missing, or the path is a folder, a device or a pipe.
     """
     if not path.parent.is_dir():
         raise OutputError(f"Cannot write {path}: there is no folder {path.parent}; create it first")
     if path.is_dir():
         raise OutputError(f"Cannot write {path}: it is a folder, expected the name of a file")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"Cannot write {path}: it is a device or a pipe, expected the name of a file")
     if path.exists() and not overwrite:
         raise OutputExistsError(
             f"{path} exists already: choose another place, or say --overwrite (in Python, overwrite=True) to replace it"
@@ -44,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Until then, and for ever if the block fails, what stood at ``path`` stays as it was.
 
     Args:
-        path: the file to create or replace.
+        path: the file to create or replace; of a link, what it leads to.
 
     Yields:
         Where to write: a path in the same folder.
@@ -52,6 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: if the file cannot be written (no folder, no right, a full disk).
     """
+    path = path.resolve()
     # The ending stays, since it tells some writers which form to write.
     partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:

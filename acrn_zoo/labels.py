@@ -8,9 +8,9 @@ from pathlib import Path
 from acrn_zoo.errors import UserError
 from acrn_zoo.files import replacing
 
-_FIELD = re.compile(r'(\w+)\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^\s"{}]+))')
+_FIELD = re.compile(r"""(\w+)\s*:\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s"'{},;]+))""")
 _OPENING = re.compile(r"(?:item|label)\s*\{")
-_SPACE = re.compile(r"\s*")
+_SPACE = re.compile(r"(?:\s|[,;]|#[^\n]*)*")
 _EXPECTED = 'expected blocks such as\nitem {\n  name: "stand"\n  id: 12\n}'
 
 
@@ -60,7 +60,8 @@ def read_label_map(path: str | Path) -> LabelMap:
 
     Args:
         path: a text file of blocks ``item { name: "stand" id: 12 }``, or ``label { name: ... label_id: ... }``;
-            other fields (``label_type``) are ignored, and so is how lines are broken and indented.
+            other fields (``label_type``) are ignored, and so are comments and how lines are broken and indented. A
+            ``display_name`` goes before the name.
 
     Raises:
         LabelMapError: naming file and line, if the file is missing or of another form, an id is no whole number
@@ -103,14 +104,16 @@ def _read_block(text: str, position: int, where: str) -> tuple[int, str, int]:
         field = _FIELD.match(text, position)
         if field is None:
             raise LabelMapError(f"{where}: this class is not closed, or has a line that is no field; {_EXPECTED}")
-        fields[field[1]] = field[3] if field[2] is None else re.sub(r"\\(.)", r"\1", field[2])
+        quoted = field[2] if field[2] is not None else field[3]
+        fields[field[1]] = field[4] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
         position = field.end()
     number = fields.get("id", fields.get("label_id"))
-    if "name" not in fields or number is None:
+    name = fields.get("display_name", fields.get("name"))
+    if name is None or number is None:
         raise LabelMapError(f"{where}: this class lacks a name or an id; {_EXPECTED}")
     if not re.fullmatch(r"0*[1-9]\d{0,5}", number):
-        raise LabelMapError(f"{where}: the id of {fields['name']!r} is {number}, expected a whole number from 1 on")
-    return int(number), fields["name"], position + 1
+        raise LabelMapError(f"{where}: the id of {name!r} is {number}, expected a whole number from 1 on")
+    return int(number), name, position + 1
 
 
 def write_label_map(path: str | Path, label_map: LabelMap) -> None:

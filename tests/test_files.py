@@ -87,3 +87,20 @@ def test_require_writable(tmp_path: Path) -> None:
 def test_not_writable(tmp_path: Path, name: str, message: str, overwrite: bool) -> None:
     with pytest.raises(OutputError, match=message):
         require_writable(tmp_path / name, overwrite=overwrite)
+
+
+def test_devices_and_pipes_are_no_files(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="it is a device or a pipe"):
+        require_writable(pipe, overwrite=True)
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    with replacing(tmp_path / "link") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]

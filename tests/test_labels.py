@@ -127,3 +127,11 @@ def test_official_files(shared: Path, tmp_path: Path, name: str, number: int) ->
     assert read_label_map(tmp_path / "copy.pbtxt") == label_map
     if number == 80:
         assert label_map.categories == CATEGORIES
+
+
+def test_comments_quotes_and_separators(tmp_path: Path) -> None:
+    path = tmp_path / "labels.pbtxt"
+    path.write_text(
+        "# mine\nitem { name: 'it\\'s #1', id: 3; } # last\nitem { name: \"/m/01\" id: 4 display_name: 'sit' }\n"
+    )
+    assert read_label_map(path).names == {3: "it's #1", 4: "sit"}

@@ -144,7 +144,10 @@ EMPTY = r": '', expected a finite number"
         ("film,0902,0.1,0.2,0.5,0.9", r": 6 columns, expected 2, 7 or 8"),
         ("film,0902,0.1,0.2,0.5,0.9,12,3,4", r": 9 columns, expected 2, 7 or 8"),
         ("film,0902,0.1,0.2,0.5,0.9,12,3,4,5,6", r": 11 columns, expected 2, 7 or 8"),
-        ("film;0902;0.1;0.2;0.5;0.9;12;3", r": 1 columns, expected 2, 7 or 8"),
+        (
+            "film;0902;0.1;0.2;0.5;0.9;12;3",
+            r": 1 columns \(it is separated by semicolons, not by commas\)",
+        ),
         ("video_id,timestamp,x1,y1,x2,y2,action_id,person_id", r": this is a header.*delete the line"),
         ("Video_ID, Timestamp, X1, Y1, X2, Y2, Action_ID", r": this is a header.*delete the line"),
         ("film,0902,0.1,0.2,0.5,0x1,12,3", r", column 6 \(y2\): '0x1'"),
@@ -399,3 +402,15 @@ def test_names_with_commas_and_quotes_come_back(tmp_path: Path) -> None:
     table["video_id"] = pd.Categorical(['a,"b'])
     write_table(tmp_path / "out.csv", table)
     assert read_predictions(tmp_path / "out.csv")["video_id"].tolist() == ['a,"b']
+
+
+def test_words_for_truth_after_a_keyframe_alone(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"line 2, column 8 \(score\): 'True'"):
+        read_predictions(write(tmp_path, "film,0901\nfilm,0902,0.1,0.2,0.5,0.9,12,True\n"))
+
+
+def test_a_name_with_a_line_break_comes_back(tmp_path: Path) -> None:
+    table = read_predictions(write(tmp_path, f"{ROW}\n"))
+    table["video_id"] = pd.Categorical(["two\nlines"])
+    write_table(tmp_path / "out.csv", table)
+    assert read_predictions(tmp_path / "out.csv")["video_id"].tolist() == ["two\nlines"]

@@ -30,6 +30,8 @@ GROUPS = {
 """AVA's three kinds of actions, by their ids."""
 
 NUM_SHOWN = 5
+DEFAULT_SPLIT = "val"
+FEW_VIDEOS = 5  # with so many, not even the largest difference can be told from chance at 5 %
 
 
 class ScoreError(UserError, ValueError):
@@ -51,14 +53,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GT",
         help="what is annotated; or a dataset folder, which tells its classes and excluded keyframes too",
     )
-    parser.add_argument("--split", default="val", help="of the dataset folder")
+    parser.add_argument("--split", help="of the dataset folder; val if not given")
     parser.add_argument(
         "--labels",
         type=Path,
         metavar="PBTXT",
         help="the classes that count; AVA's 60 of 80, or the folder's, if not given",
     )
-    parser.add_argument("--excluded", type=Path, metavar="CSV", help="keyframes to leave out: video_id,timestamp")
+    parser.add_argument(
+        "--excluded",
+        type=Path,
+        metavar="CSV",
+        help="keyframes to leave out: video_id,timestamp (the official script of today knows none)",
+    )
     parser.add_argument(
         "--rule", choices=tuple(RULES), default="official", help="a published evaluation to compare old numbers with"
     )
@@ -115,16 +122,18 @@ def run(options: argparse.Namespace, _interruption: Interruption) -> None:
         content = _json(result, groups, options.rule, interval, other, comparison)
         with replacing(options.json) as partial:
             partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    _print_answer(result, interval, options.rule)
+    _print_answer(result, interval, f"{options.rule} rule" + ", excluded keyframes left out" * (excluded is not None))
 
 
 def _truth(options: argparse.Namespace) -> tuple[Path, LabelMap, Path | None]:
     """Annotations, the classes that count, and the list of excluded keyframes if there is one."""
     labels = None if options.labels is None else read_label_map(options.labels)
     if not options.ground_truth.is_dir():
+        if options.split is not None:
+            raise ScoreError(f"--split {options.split} is for a dataset folder, and {options.ground_truth} is a file")
         return options.ground_truth, labels or AVA_EVALUATED_LABEL_MAP, options.excluded
     folder = read_dataset_folder(options.ground_truth)
-    split = folder.split(options.split)
+    split = folder.split(options.split or DEFAULT_SPLIT)
     evaluated = LabelMap({number: folder.label_map.names[number] for number in folder.evaluated})
     return split.annotations, labels or evaluated, options.excluded or split.excluded
 
@@ -205,12 +214,17 @@ def _print_comparison(result: AvaResult, other: AvaResult, comparison: Compariso
         f"{comparison.difference:+.4f} (95 % interval {low:+.4f} to {high:+.4f}), p = {comparison.p_value:.3g}: "
         f"{verdict} ({comparison.num_videos} videos, {options.resamples} resamples)"
     )
+    if comparison.num_videos <= FEW_VIDEOS:
+        print(f"With {comparison.num_videos} videos no difference, however large, can be told from chance at p < 0.05.")
 
 
 def _print_answer(result: AvaResult, interval: tuple[float, float] | None, rule: str) -> None:
+    if math.isnan(result.mean):
+        print(f"\nmAP is not defined: no class counts by the {rule}")
+        return
     about = "" if interval is None else f" (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
     num_classes = int(np.count_nonzero(~np.isnan(result.average_precision)))
-    print(f"\nmAP {result.mean:.6f} ({100 * result.mean:.2f} %){about}, {rule} rule, {num_classes} classes")
+    print(f"\nmAP {result.mean:.6f} ({100 * result.mean:.2f} %){about}, {rule}, {num_classes} classes")
 
 
 def _json(
@@ -238,12 +252,12 @@ def _json(
     if result.localisation is not None:
         content["CorLoc"] = by_class(result.localisation)
     if interval is not None:
-        content["mAP_interval"] = list(interval)
+        content["mAP_interval"] = [_finite(bound) for bound in interval]
     if other is not None and comparison is not None:
         content["comparison"] = {
             "mAP": _finite(other.mean),
             "difference": _finite(comparison.difference),
-            "difference_interval": list(comparison.interval),
+            "difference_interval": [_finite(bound) for bound in comparison.interval],
             "p_value": comparison.p_value,
             "num_videos": comparison.num_videos,
         }

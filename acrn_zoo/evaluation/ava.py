@@ -22,6 +22,7 @@ Other published evaluations of the same files differ; :data:`acrn_zoo.evaluation
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ from acrn_zoo.evaluation.matching import Ranking, rank_predictions
 from acrn_zoo.evaluation.rows import Rows, number_keyframes, require_plain_rows
 from acrn_zoo.evaluation.rules import OFFICIAL, EvaluationError, Rule
 from acrn_zoo.labels import LabelMap
-from acrn_zoo.tables import PREDICTION_COLUMNS, timestamp_key
+from acrn_zoo.tables import ANNOTATION_COLUMNS, MAX_SECONDS, PREDICTION_COLUMNS, timestamp_key
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,15 @@ def evaluate_ava(
 
     Raises:
         EvaluationError: if an annotated box is inverted where predictions of its class meet it (a prediction, by
-            MMAction2's rule), or a rule is to read rows that its own reader refuses.
+            MMAction2's rule), a score is NaN, a column is missing, or a rule is to read rows that its own reader
+            refuses.
     """
     columns = tuple(sorted(set(class_ids)))
+    if not columns or columns[0] < 1:
+        raise EvaluationError(f"class_ids are {list(columns)[:5]}, expected ids from 1 on, at least one")
+    for table, names in ((annotations, ANNOTATION_COLUMNS), (predictions, PREDICTION_COLUMNS)):
+        if missing := [name for name in names if name not in table]:
+            raise EvaluationError(f"A table lacks the columns {', '.join(missing)}; expected {', '.join(names)}")
     truth = Rows(annotations, columns)
     found = Rows(predictions, columns)
     if rule.needs_plain_rows:
@@ -156,6 +163,8 @@ def evaluate_ava(
     num_annotated = np.bincount(flat, minlength=len(video_ids) * len(columns)).reshape(-1, len(columns))
     is_listed = found.column >= 0
     rows = np.flatnonzero(is_listed & counts[found.keyframe])
+    if np.isnan(found.scores(rows).sum()):
+        raise EvaluationError("A prediction has no score (NaN): they cannot be put in order")
 
     grid = (num_keyframes, len(columns))
     ranking, localisation = rank_predictions(truth, truth_rows, found, rows, grid, rule)
@@ -197,11 +206,13 @@ class AvaEvaluator:
 
     A keyframe counts once: predicted again (padding of the last batch, or on another rank) it changes nothing.
     The result does not depend on the order of updates, nor on how keyframes are spread over ranks: keyframes are
-    evaluated in the order of their video ids and times.
+    evaluated in the order of their video ids and times. (Only if the same keyframe was predicted differently does it
+    matter which came first.)
 
     Args:
         annotations: what people do, as :func:`acrn_zoo.tables.read_annotations` gives it.
         label_map: the classes that count, and their names; the action with id i is column i - 1 of the scores.
+        num_classes: columns of the scores, K; the largest id of the label map if not given.
         rule: one of :data:`acrn_zoo.evaluation.rules.RULES`.
         excluded: keyframes to leave out, as :func:`acrn_zoo.tables.read_keyframes` gives them.
     """
@@ -211,11 +222,15 @@ class AvaEvaluator:
         annotations: pd.DataFrame,
         label_map: LabelMap,
         *,
+        num_classes: int | None = None,
         rule: Rule = OFFICIAL,
         excluded: pd.DataFrame | None = None,
     ) -> None:
         self.annotations = annotations
         self.label_map = label_map
+        self.num_classes = label_map.num_columns if num_classes is None else num_classes
+        if self.num_classes < label_map.num_columns:
+            raise EvaluationError(f"num_classes is {num_classes}, but the label map has the id {label_map.num_columns}")
         self.rule = rule
         self.excluded = excluded
         self._found: dict[tuple[str, int], tuple[float, Floats, npt.NDArray[np.floating]]] = {}
@@ -230,28 +245,23 @@ class AvaEvaluator:
         Args:
             video_id: the video, as the annotations call it.
             timestamp: seconds, as the annotations count them.
-            boxes: ``[R, 4]`` xyxy, fractions of the frame. R may be 0.
-            scores: ``[R, K]`` or more columns, of which those of the label map count. Tensors on the CPU, arrays
-                or lists.
+            boxes: ``[R, 4]`` xyxy, fractions of the frame. R may be 0. Tensors of any device and type, arrays or lists.
+            scores: ``[R, K]``, of which the columns of the label map count.
 
         Raises:
             EvaluationError: if the shapes do not fit, or a number is not finite.
         """
-        box_rows = np.asarray(boxes).astype(np.float64)  # a copy: the caller may write to his own
-        if not box_rows.size:
-            box_rows = box_rows.reshape(0, 4)
-        score_rows = np.asarray(scores)
-        where = f"keyframe {timestamp:g} s of {video_id!r}"
-        if box_rows.ndim != 2 or box_rows.shape[1] != 4:
-            raise EvaluationError(f"boxes of {where} have the shape {box_rows.shape}, expected [R, 4]")
-        if not len(box_rows):
-            score_rows = np.zeros((0, self.label_map.num_columns))
-        if score_rows.ndim != 2 or len(score_rows) != len(box_rows) or score_rows.shape[1] < self.label_map.num_columns:
-            expected = f"[{len(box_rows)}, {self.label_map.num_columns}]"
-            raise EvaluationError(f"scores of {where} have the shape {score_rows.shape}, expected {expected}")
-        chosen = score_rows[:, np.array(self.label_map.ids) - 1]
-        if not (np.isfinite(box_rows).all() and np.isfinite(chosen).all() and np.isfinite(timestamp)):
-            raise EvaluationError(f"boxes, scores or timestamp of {where} are not finite")
+        try:
+            is_keyframe = isinstance(video_id, str) and abs(float(timestamp)) < MAX_SECONDS
+        except (TypeError, ValueError):
+            is_keyframe = False
+        if not is_keyframe:
+            raise EvaluationError(f"keyframe {timestamp!r} of {video_id!r}: expected seconds, and the name of a video")
+        where = f"keyframe {float(timestamp):g} s of {video_id!r}"
+        box_rows, score_rows = _as_rows(boxes, scores, self.num_classes, where)
+        chosen = score_rows[:, np.array(self.label_map.ids) - 1]  # a copy, as the boxes: callers go on writing
+        if not (np.isfinite(box_rows).all() and np.isfinite(chosen).all()):
+            raise EvaluationError(f"boxes or scores of {where} are not finite")
         key = (video_id, int(timestamp_key([timestamp])[0]))
         self._found.setdefault(key, (float(timestamp), box_rows, chosen))
 
@@ -259,10 +269,15 @@ class AvaEvaluator:
         """Take over the keyframes of another evaluator, those excepted that this one has already.
 
         Raises:
-            EvaluationError: if the other one evaluates other classes.
+            EvaluationError: if the other one evaluates something else: other classes, annotations or excluded
+                keyframes, or by another rule.
         """
-        if other.label_map != self.label_map:
-            raise EvaluationError("Evaluators of different classes cannot be merged")
+        for name in ("label_map", "num_classes", "rule"):
+            if getattr(self, name) != getattr(other, name):
+                raise EvaluationError(f"Evaluators of different {name} cannot be merged")
+        for name in ("annotations", "excluded"):
+            if not _are_equal(getattr(self, name), getattr(other, name)):
+                raise EvaluationError(f"Evaluators of different {name} cannot be merged")
         for key, found in other._found.items():
             self._found.setdefault(key, found)
 
@@ -301,3 +316,32 @@ class AvaEvaluator:
             name = f"AP/{self.label_map.names[class_id]}"
             values[name if name not in values else f"{name} ({class_id})"] = float(precision)
         return values
+
+
+def _as_rows(boxes: Any, scores: Any, num_classes: int, where: str) -> tuple[Floats, npt.NDArray[Any]]:  # noqa: ANN401 - as for _as_array
+    """Boxes ``[R, 4]`` and scores ``[R, K]`` as arrays, whatever they are given as."""
+    box_rows, score_rows = _as_array(boxes).astype(np.float64), _as_array(scores)
+    if not box_rows.size:
+        return np.zeros((0, 4)), np.zeros((0, num_classes))
+    if box_rows.ndim != 2 or box_rows.shape[1] != 4:
+        raise EvaluationError(f"boxes of {where} have the shape {box_rows.shape}, expected [R, 4]")
+    if score_rows.shape != (len(box_rows), num_classes):
+        has_background = score_rows.shape[-1:] == (num_classes + 1,)
+        hint = "; is the first column a background class? Leave it out" if has_background else ""
+        raise EvaluationError(
+            f"scores of {where} have the shape {score_rows.shape}, expected [{len(box_rows)}, {num_classes}] "
+            f"(num_classes){hint}"
+        )
+    return box_rows, score_rows
+
+
+def _as_array(values: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - PyTorch is not imported here, but its tensors come
+    if hasattr(values, "detach"):
+        values = values.detach().double().cpu().numpy()
+    return np.asarray(values)
+
+
+def _are_equal(first: pd.DataFrame | None, second: pd.DataFrame | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return first.equals(second)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acrn_zoo.evaluation.ava import AvaResult, mean_of
-from acrn_zoo.evaluation.average_precision import Floats, Integers
+from acrn_zoo.evaluation.average_precision import Floats
 from acrn_zoo.evaluation.rules import EvaluationError
 
 LEVEL = 0.95
@@ -51,11 +51,13 @@ def confidence_interval(
         step: is called after every draw, for a progress bar.
 
     Raises:
-        EvaluationError: if there is only one video.
+        EvaluationError: if there is only one video, or no mAP.
     """
-    weighted = _WeightedPrecision(result)
+    _require_mean(result)
+    video_ids = _evaluated_videos(result)
+    weighted = _WeightedPrecision(result, video_ids)
     values = np.empty(num_resamples)
-    for index, weights in enumerate(_draws(_num_videos(result), num_resamples, seed)):
+    for index, weights in enumerate(_draws(len(video_ids), num_resamples, seed)):
         values[index] = weighted.mean(weights)
         step()
     low, high = _interval(values, result.mean)
@@ -80,20 +82,26 @@ def compare(
         step: is called after every draw and every exchange.
 
     Raises:
-        EvaluationError: if there is only one video, or the two are not of the same annotations.
+        EvaluationError: if there is only one video, or the two are not means over the same classes of the same
+            annotations.
     """
     if first.class_ids != second.class_ids or not _have_same_annotations(first, second):
         raise EvaluationError("Only evaluations of the same annotations and classes can be compared")
-    video_ids = tuple(dict.fromkeys([*first.video_ids, *second.video_ids]))
-    annotated = _annotated_by_video(first, video_ids)
-    num_videos = max(_num_videos(first), _num_videos(second), len(video_ids))
-    one = _WeightedPrecision(first, [video_ids.index(name) for name in first.video_ids], annotated)
-    two = _WeightedPrecision(second, [video_ids.index(name) for name in second.video_ids], annotated)
+    _require_mean(first)
+    _require_mean(second)
+    if (np.isnan(first.average_precision) != np.isnan(second.average_precision)).any():
+        raise EvaluationError(
+            "This rule leaves out classes that are never predicted, and the two files predict different ones: their "
+            "means are not of the same classes. Compare them by the official rule"
+        )
+    video_ids = _evaluated_videos(first, second)
+    num_videos = len(video_ids)
+    one, two = _WeightedPrecision(first, video_ids), _WeightedPrecision(second, video_ids)
     differences = np.empty(num_resamples)
     for index, weights in enumerate(_draws(num_videos, num_resamples, seed)):
         differences[index] = one.mean(weights) - two.mean(weights)
         step()
-    difference = one.mean(np.ones(num_videos)) - two.mean(np.ones(num_videos))
+    difference = first.mean - second.mean
     either = _Exchange(one, two)
     measured = abs(either.difference(np.zeros(num_videos)))
     num_as_large = 0
@@ -107,10 +115,25 @@ def compare(
     return Comparison(difference, _interval(differences, difference), p_value, num_videos)
 
 
-def _num_videos(result: AvaResult) -> int:
-    if len(result.video_ids) < 2:
+def _evaluated_videos(*results: AvaResult) -> dict[str, int]:
+    """Numbers for the videos that have annotations or predictions that count, by their ids.
+
+    Raises:
+        EvaluationError: if there is only one.
+    """
+    found: dict[str, int] = {}
+    for result in results:
+        num_predicted = np.bincount(result.ranking.videos, minlength=len(result.video_ids))
+        for number in np.flatnonzero(result.annotated_by_video.any(axis=1) | (num_predicted > 0)).tolist():
+            found.setdefault(result.video_ids[number], len(found))
+    if len(found) < 2:
         raise EvaluationError("There is only one video, and how much films differ cannot be told from one")
-    return len(result.video_ids)
+    return found
+
+
+def _require_mean(result: AvaResult) -> None:
+    if np.isnan(result.mean):
+        raise EvaluationError("No class counts, so that there is no mAP to be sure or unsure of")
 
 
 def _have_same_annotations(first: AvaResult, second: AvaResult) -> bool:
@@ -119,12 +142,6 @@ def _have_same_annotations(first: AvaResult, second: AvaResult) -> bool:
         return {video_id: row.tolist() for video_id, row in rows if row.any()}
 
     return counted(first) == counted(second)
-
-
-def _annotated_by_video(result: AvaResult, video_ids: tuple[str, ...]) -> Integers:
-    annotated = np.zeros((len(video_ids), len(result.class_ids)), dtype=np.int64)
-    annotated[[video_ids.index(name) for name in result.video_ids]] = result.annotated_by_video
-    return annotated
 
 
 def _draws(num_videos: int, number: int, seed: int) -> Iterator[Floats]:
@@ -142,16 +159,16 @@ def _interval(values: Floats, measured: float) -> tuple[float, float]:
 class _WeightedPrecision:
     """Mean average precision where a video counts more than once, or not at all."""
 
-    def __init__(self, result: AvaResult, numbers: list[int] | None = None, annotated: Integers | None = None) -> None:
-        ranking = result.ranking
-        number = np.arange(len(result.video_ids)) if numbers is None else np.array(numbers, dtype=np.int64)
-        self.annotated = result.annotated_by_video if annotated is None else annotated
+    def __init__(self, result: AvaResult, video_ids: dict[str, int]) -> None:
+        number = np.array([video_ids.get(name, -1) for name in result.video_ids], dtype=np.int32)
+        self.annotated = np.zeros((len(video_ids), len(result.class_ids)), dtype=np.int64)
+        self.annotated[number[number >= 0]] = result.annotated_by_video[number >= 0]
         self.counts = ~np.isnan(result.average_precision)
         self.classes = []
         for column in range(len(result.class_ids)):
-            rows = ranking.of_class(column)
-            videos = number[ranking.videos[rows]].astype(np.int32)
-            self.classes.append((videos, np.flatnonzero(ranking.is_match[rows]), ranking.scores[rows]))
+            rows = result.ranking.of_class(column)
+            videos = number[result.ranking.videos[rows]]
+            self.classes.append((videos, np.flatnonzero(result.ranking.is_match[rows]), result.ranking.scores[rows]))
 
     def mean(self, weights: Floats) -> float:
         """MAP with these weights of the videos."""
@@ -169,7 +186,7 @@ class _Exchange:
 
     def __init__(self, one: _WeightedPrecision, two: _WeightedPrecision) -> None:
         self.num_annotated = one.annotated.sum(axis=0).astype(np.float64)
-        self.columns = np.flatnonzero(one.counts | two.counts)
+        self.columns = np.flatnonzero(one.counts)
         self.classes = []
         for column in self.columns:
             (videos, matches, scores), (others, other_matches, other_scores) = one.classes[column], two.classes[column]

@@ -18,7 +18,7 @@ class Rows:
         self.video, self.video_ids = video_codes(table)
         self.timestamp = table["timestamp"].to_numpy(dtype=np.float64)
         self.action_id = table["action_id"].to_numpy(dtype=np.int64)
-        column_of = np.full(max(class_ids, default=0) + 2, -1, dtype=np.int16)
+        column_of = np.full(max(class_ids) + 2, -1, dtype=np.int16 if len(class_ids) < 2**15 else np.int32)
         column_of[list(class_ids)] = np.arange(len(class_ids))
         self.column = column_of[np.clip(self.action_id, 0, len(column_of) - 1)]
         self.keyframe: Integers = np.zeros(0, dtype=np.int32)

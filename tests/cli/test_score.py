@@ -77,7 +77,7 @@ def test_a_dataset_folder_tells_its_classes(capsys: pytest.CaptureFixture[str]) 
     assert score("pred.csv", "--ground-truth", ".") == 0
     output = capsys.readouterr().out
     assert re.search(r"12 +upright +1\.0000 +5 +5 +5\n", output)
-    assert output.splitlines()[-1].endswith("1 classes")
+    assert output.splitlines()[-1].endswith("official rule, excluded keyframes left out, 1 classes")
     assert score("pred.csv", "--ground-truth", ".", "--split", "train") == 0
     assert re.search(r"12 +upright +1\.0000 +6 +6 +6\n", capsys.readouterr().out)
     assert score("pred.csv", "--ground-truth", ".", "--split", "test") == 1
@@ -126,6 +126,21 @@ def test_empty_predictions() -> None:
     assert json.loads(Path("o.json").read_text())["mAP"] is None
 
 
+def test_no_map_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pred.csv").write_text("")
+    assert score("pred.csv", "--ground-truth", "gt.csv", "--rule", "mmaction2") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "mAP is not defined: no class counts by the mmaction2 rule"
+    for more in (("--interval",), ("--compare", "worse.csv")):
+        assert score("pred.csv", "--ground-truth", "gt.csv", "--rule", "mmaction2", "--json", "o.json", *more) == 1
+        assert "No class counts" in capsys.readouterr().err
+    assert not Path("o.json").exists()
+
+
+def test_few_videos_are_too_few(capsys: pytest.CaptureFixture[str]) -> None:
+    assert score("pred.csv", "--ground-truth", "gt.csv", "--compare", "worse.csv", "--resamples", 10) == 0
+    assert "With 3 videos no difference, however large" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
@@ -141,6 +156,7 @@ def test_empty_predictions() -> None:
         ),
         ({"gt.csv": f"one,902,{BOX},sit,1\n"}, (), r"gt\.csv, line 1, column 7 \(action_id\): 'sit', expected a whole"),
         ({"gt.csv": ""}, (), r"gt\.csv has no row of the 60 classes that count \(bend"),
+        ({}, ("--split", "val"), "--split val is for a dataset folder, and gt.csv is a file"),
         ({}, ("--labels", "missing.pbtxt"), r"label map missing\.pbtxt cannot be read"),
         ({}, ("--compare", "missing.csv"), r"missing\.csv cannot be read"),
         ({}, ("--json", "nowhere/out.json"), "there is no folder nowhere"),

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from acrn_zoo.evaluation import AvaEvaluator, EvaluationError, evaluate_ava
+from acrn_zoo.evaluation import RULES, AvaEvaluator, EvaluationError, evaluate_ava
 from acrn_zoo.labels import LabelMap
 from acrn_zoo.tables import ANNOTATION_COLUMNS
 
@@ -38,7 +38,7 @@ KEYFRAMES = [(video_id, second) for video_id in ("a", "b") for second in range(9
 
 
 def evaluator_of(keyframes: list[tuple[str, int]]) -> AvaEvaluator:
-    evaluator = AvaEvaluator(annotations(), LABELS)
+    evaluator = AvaEvaluator(annotations(), LABELS, num_classes=NUM_COLUMNS)
     for video_id, second in keyframes:
         evaluator.update(video_id, second, *predicted(video_id, second))
     return evaluator
@@ -80,7 +80,7 @@ def test_takes_tensors_and_lists_and_writes_to_none() -> None:
     boxes, scores = predicted("a", 903)
     results = []
     for make in (np.asarray, lambda values: values.tolist(), torch.from_numpy):
-        evaluator = AvaEvaluator(annotations(), LABELS)
+        evaluator = AvaEvaluator(annotations(), LABELS, num_classes=NUM_COLUMNS)
         given = make(boxes.copy()), make(scores.copy())
         evaluator.update("a", 903, *given)
         results.append(evaluator.compute())
@@ -90,7 +90,7 @@ def test_takes_tensors_and_lists_and_writes_to_none() -> None:
 
 def test_what_is_given_may_be_changed_later() -> None:
     boxes, scores = predicted("a", 903)
-    evaluator = AvaEvaluator(annotations(), LABELS)
+    evaluator = AvaEvaluator(annotations(), LABELS, num_classes=NUM_COLUMNS)
     evaluator.update("a", 903, boxes, scores)
     before = evaluator.compute()
     boxes[:], scores[:] = 0, 0
@@ -98,7 +98,7 @@ def test_what_is_given_may_be_changed_later() -> None:
 
 
 def test_nobody_and_nothing() -> None:
-    evaluator = AvaEvaluator(annotations(), LABELS)
+    evaluator = AvaEvaluator(annotations(), LABELS, num_classes=NUM_COLUMNS)
     assert evaluator.compute()["mAP"] == 0
     nobodies: list[tuple[Any, Any]] = [
         ([], []),
@@ -116,7 +116,7 @@ def test_nobody_and_nothing() -> None:
     ("boxes", "scores", "message"),
     [
         ([[0, 0, 1]], [[0.5] * NUM_COLUMNS], r"boxes of keyframe 902 s of 'a' have the shape \(1, 3\)"),
-        ([[0, 0, 1, 1]], [[0.5] * 3], r"scores .* have the shape \(1, 3\), expected \[1, 4\]"),
+        ([[0, 0, 1, 1]], [[0.5] * 3], r"scores .* have the shape \(1, 3\), expected \[1, 5\]"),
         ([[0, 0, 1, 1]], [0.5] * NUM_COLUMNS, "scores"),
         ([[0, 0, 1, 1]], [[0.5] * NUM_COLUMNS] * 2, "scores"),
         ([[0, 0, 1, float("nan")]], [[0.5] * NUM_COLUMNS], "not finite"),
@@ -125,9 +125,41 @@ def test_nobody_and_nothing() -> None:
 )
 def test_errors(boxes: list, scores: list, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
-        AvaEvaluator(annotations(), LABELS).update("a", 902, boxes, scores)
+        AvaEvaluator(annotations(), LABELS, num_classes=NUM_COLUMNS).update("a", 902, boxes, scores)
 
 
-def test_other_classes_cannot_be_merged() -> None:
-    with pytest.raises(EvaluationError, match="cannot be merged"):
-        AvaEvaluator(annotations(), LABELS).merge(AvaEvaluator(annotations(), LabelMap({1: "sit"})))
+def test_others_cannot_be_merged() -> None:
+    mine = AvaEvaluator(annotations(), LABELS, num_classes=NUM_COLUMNS)
+    for what, other in {
+        "label_map": AvaEvaluator(annotations(), LabelMap({1: "sit"}), num_classes=NUM_COLUMNS),
+        "num_classes": AvaEvaluator(annotations(), LABELS),
+        "rule": AvaEvaluator(annotations(), LABELS, num_classes=NUM_COLUMNS, rule=RULES["2019"]),
+        "annotations": AvaEvaluator(annotations().head(3), LABELS, num_classes=NUM_COLUMNS),
+        "excluded": AvaEvaluator(annotations(), LABELS, num_classes=NUM_COLUMNS, excluded=annotations().head(1)),
+    }.items():
+        with pytest.raises(EvaluationError, match=f"different {what} cannot be merged"):
+            mine.merge(other)
+
+
+def test_takes_what_a_model_gives() -> None:
+    """Half precision, and tensors that gradients are kept for."""
+    boxes, scores = predicted("a", 903)
+    results = []
+    for tensor in (torch.from_numpy(scores).bfloat16(), torch.from_numpy(scores).bfloat16().requires_grad_()):
+        evaluator = AvaEvaluator(annotations(), LABELS, num_classes=NUM_COLUMNS)
+        evaluator.update("a", 903, torch.from_numpy(boxes).bfloat16(), tensor)
+        results.append(evaluator.compute())
+    assert results[0] == results[1]
+
+
+def test_a_background_column_is_no_class() -> None:
+    with pytest.raises(EvaluationError, match="is the first column a background class"):
+        AvaEvaluator(annotations(), LABELS).update("a", 902, [[0, 0, 1, 1]], [[0.5] * 5])
+    with pytest.raises(EvaluationError, match="num_classes is 3, but the label map has the id 4"):
+        AvaEvaluator(annotations(), LABELS, num_classes=3)
+
+
+@pytest.mark.parametrize(("video_id", "timestamp"), [("a", "now"), ("a", float("nan")), ("a", 1e18), (7, 902)])
+def test_what_is_no_keyframe(video_id: Any, timestamp: Any) -> None:
+    with pytest.raises(EvaluationError, match="expected seconds, and the name of a video"):
+        AvaEvaluator(annotations(), LABELS).update(video_id, timestamp, [], [])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from acrn_zoo.evaluation import RULES, EvaluationError, evaluate_ava
+from acrn_zoo.evaluation import RULES, EvaluationError, evaluate_ava, matching
 from acrn_zoo.tables import ANNOTATION_COLUMNS, PREDICTION_COLUMNS
 from benchmarks.plain_evaluation import plain_official
 
@@ -28,8 +28,10 @@ def random_rows(random: np.random.Generator, num_rows: int, *, step: float, is_t
     return rows
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_official_rule_on_random_rows_full_of_ties(seed: int) -> None:
+@pytest.mark.parametrize("block_size", [3, 1 << 17])
+@pytest.mark.parametrize("seed", range(40))
+def test_official_rule_on_random_rows_full_of_ties(seed: int, block_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "BLOCK_SIZE", block_size)
     random = np.random.default_rng(seed)
     truth = random_rows(random, 30, step=0.25, is_truth=True)
     found = random_rows(random, int(random.integers(0, 300)), step=0.25, is_truth=False)
@@ -120,3 +122,30 @@ def test_curve_of_a_class() -> None:
     precision, recall = evaluate_ava(*tables(TRUTH, FOUND), (1,), rule=RULES["2019"]).precision_and_recall(1)
     np.testing.assert_array_equal(precision, [0, 0.5])
     np.testing.assert_array_equal(recall, [0, 1])
+
+
+def test_means_of_some_classes() -> None:
+    result = evaluate_ava(*tables(TRUTH, FOUND), (1, 2), rule=RULES["2019"])
+    assert result.mean_of_classes([1]) == result.mean == 0.5
+    assert np.isnan(result.mean_of_classes([2]))
+    assert np.isnan(result.mean_of_classes([]))
+
+
+@pytest.mark.parametrize(
+    ("class_ids", "change", "message"),
+    [
+        ((), {}, "class_ids are"),
+        ((0, 1), {}, r"class_ids are \[0, 1\]"),
+        ((1,), {"score": np.nan}, "has no score"),
+    ],
+)
+def test_what_cannot_be_evaluated(class_ids: tuple[int, ...], change: dict[str, float], message: str) -> None:
+    truth, found = tables(TRUTH, FOUND)
+    with pytest.raises(EvaluationError, match=message):
+        evaluate_ava(truth, found.assign(**change), class_ids)
+
+
+def test_a_missing_column_is_named() -> None:
+    truth, found = tables(TRUTH, FOUND)
+    with pytest.raises(EvaluationError, match="lacks the columns score"):
+        evaluate_ava(truth, found.drop(columns="score"), (1,))

@@ -38,9 +38,13 @@ def result_of(num_videos: int, skill: float, seed: int = 0) -> AvaResult:
     return evaluate_ava(*make(num_videos, skill, seed), ACTIONS)
 
 
+def weighted(result: AvaResult) -> _WeightedPrecision:
+    return _WeightedPrecision(result, {name: number for number, name in enumerate(result.video_ids)})
+
+
 def test_weights_of_one_change_nothing() -> None:
     result = result_of(7, 0.6)
-    assert _WeightedPrecision(result).mean(np.ones(7)) == pytest.approx(result.mean, abs=1e-14)
+    assert weighted(result).mean(np.ones(7)) == pytest.approx(result.mean, abs=1e-14)
 
 
 def test_a_video_of_weight_zero_is_as_if_it_were_not_there() -> None:
@@ -48,7 +52,7 @@ def test_a_video_of_weight_zero_is_as_if_it_were_not_there() -> None:
     whole = evaluate_ava(truth, found, ACTIONS)
     rest = evaluate_ava(truth[truth.video_id != "video2"], found[found.video_id != "video2"], ACTIONS)
     weights = np.array([name != "video2" for name in whole.video_ids], dtype=np.float64)
-    assert _WeightedPrecision(whole).mean(weights) == pytest.approx(rest.mean, abs=1e-14)
+    assert weighted(whole).mean(weights) == pytest.approx(rest.mean, abs=1e-14)
 
 
 def test_a_video_of_weight_two_is_as_if_it_were_there_twice() -> None:
@@ -121,12 +125,29 @@ def test_predictions_of_a_video_may_be_missing_on_one_side() -> None:
     assert compare(whole, rest, num_resamples=50).difference == pytest.approx(whole.mean - rest.mean)
 
 
-def test_a_rule_that_leaves_out_classes_can_be_compared() -> None:
+def test_means_over_other_classes_are_not_compared() -> None:
     truth, found = make(6, 0.7, seed=1)
     rule = RULES["mmaction2"]
     whole = evaluate_ava(truth, found, ACTIONS, rule=rule)
     rest = evaluate_ava(truth, found[found.action_id == 1], ACTIONS, rule=rule)
-    assert compare(whole, rest, num_resamples=50).difference == pytest.approx(whole.mean - rest.mean)
+    with pytest.raises(EvaluationError, match="not of the same classes"):
+        compare(whole, rest, num_resamples=50)
+    assert compare(whole, whole, num_resamples=5).p_value == 1
+
+
+def test_videos_without_anything_do_not_count() -> None:
+    """Those predicted and not annotated, those of a table's unused categories."""
+    truth, found = make(8, 0.5, seed=5)
+    plain = evaluate_ava(truth, found, ACTIONS)
+    unknown = pd.concat([found, *(found.head(1).assign(video_id=f"unknown{number}") for number in range(40))])
+    categories = [*truth["video_id"].unique(), *(f"unused{number}" for number in range(40))]
+    padded = truth.assign(video_id=pd.Categorical(truth["video_id"], categories=categories))
+    for other in (evaluate_ava(truth, unknown, ACTIONS), evaluate_ava(padded, found, ACTIONS)):
+        assert confidence_interval(other, num_resamples=50) == confidence_interval(plain, num_resamples=50)
+        assert compare(other, other, num_resamples=2).num_videos == 8
+    one = evaluate_ava(truth[truth.video_id == "video0"], unknown, ACTIONS)
+    with pytest.raises(EvaluationError, match="only one video"):
+        confidence_interval(one)
 
 
 def test_steps_are_told() -> None:
