@@ -14,6 +14,10 @@ from acrn_zoo.data.video import Frame, VideoError
 _TIE = 1e-6  # seconds within which a wanted time counts as halfway between two frames
 _SEEK_AHEAD = 10.0  # seconds: a smaller gap between two clips is decoded through
 
+END_TOLERANCE = 2e-3
+"""Seconds behind the end of a video at which an annotated keyframe still shows its last frame: a video of whole seconds
+often has a keyframe at its very end."""
+
 
 @dataclass(frozen=True)
 class ClipSampling:
@@ -102,6 +106,8 @@ def read_clips(
     timestamps: Iterable[float],
     sampling: ClipSampling,
     resize: Callable[[Tensor], Tensor],
+    *,
+    tolerance: float = 0.0,
 ) -> Iterator[ClipFrames]:
     """Read the clips round the keyframes at ``timestamps`` in one pass over the video.
 
@@ -113,9 +119,10 @@ def read_clips(
     Args:
         video: the open video, a file or a folder of frames.
         timestamps: seconds, ascending, perhaps without end (reading stops with the video). One at or after
-            the end of the video yields nothing.
+            the end of the video yields nothing, but for the tolerance.
         sampling: the frames of a clip.
         resize: from ``[H, W, 3]`` uint8 to ``[h, w, 3]`` uint8, always the same size.
+        tolerance: seconds by which a timestamp may lie behind the video and still show its last frame.
 
     Yields:
         One record a timestamp, in order.
@@ -128,7 +135,7 @@ def read_clips(
     coming = _checked(timestamps)
     upcoming = next(coming, None)
     open_clips: deque[_OpenClip] = deque()
-    frames = _Lookahead(video)
+    frames = _Lookahead(video, tolerance)
     while upcoming is not None or open_clips:
         if upcoming is not None and not open_clips:
             frames.skip_to(sampling.times(upcoming)[0])
@@ -151,8 +158,9 @@ def read_clips(
 class _Lookahead:
     """The frames of a video with the time up to which each is the nearest; looks one frame ahead."""
 
-    def __init__(self, video: Video) -> None:
-        self.end = math.inf  # of the video; known once its last frame is there
+    def __init__(self, video: Video, tolerance: float) -> None:
+        self.end = math.inf  # of what may be asked for; known once the last frame is there
+        self._tolerance = tolerance
         self.error: VideoError | None = None  # why the video ended early
         self._video = video
         self._skipped_to = 0.0
@@ -176,7 +184,7 @@ class _Lookahead:
             return None, math.inf
         self._next = self._fetch()
         if self._next is None:
-            self.end = frame.time + frame.duration - _TIE
+            self.end = frame.time + frame.duration - _TIE + self._tolerance
             return frame, math.inf
         return frame, (frame.time + self._next.time) / 2 + _TIE
 

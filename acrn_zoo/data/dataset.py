@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from acrn_zoo.boxes import scale_boxes
 from acrn_zoo.data.actors import training_actors
 from acrn_zoo.data.annotations import Annotations, read_annotations
-from acrn_zoo.data.clips import ClipFrames, ClipSampling, read_clips
+from acrn_zoo.data.clips import END_TOLERANCE, ClipFrames, ClipSampling, read_clips
 from acrn_zoo.data.folder import DatasetError, DatasetFolder, VideoEntry, read_dataset_folder
 from acrn_zoo.data.frames import Video, open_video
 from acrn_zoo.data.manifest import OffsetError, resolve_offset
@@ -321,7 +321,7 @@ class _JitteredSampling(ClipSampling):
 
 def _read_clip(video: Video, moment: float, sampling: ClipSampling, resize: Callable[[Tensor], Tensor]) -> ClipFrames:
     if moment >= 0:
-        for clip in read_clips(video, [moment], sampling, resize):
+        for clip in read_clips(video, [moment], sampling, resize, tolerance=END_TOLERANCE):
             return clip
     length = "" if video.info.duration is None else f", which is {video.info.duration:.2f} s long"
     raise VideoError(

@@ -275,6 +275,22 @@ def test_keyframe_outside_the_video(annotations: Annotations, numbered: Path, of
         dataset[0]
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_keyframe_at_the_very_end_is_the_last_frame(
+    numbered: Path, pictures: Path, tmp_path: Path, is_folder: bool
+) -> None:
+    (tmp_path / "rows.csv").write_text("a,10,0.1,0.2,0.5,0.9,1,0\na,10.001,0.1,0.2,0.5,0.9,1,0\n")
+    annotations = read_annotations(tmp_path / "rows.csv", num_classes=3)
+    videos = {"a": VideoEntry(pictures if is_folder else numbered)}
+    size = (64, 64) if is_folder else (64, 96)
+    samples = EvaluationDataset(
+        annotations, videos, CATEGORIES, sampling=SAMPLING, frame_rate=30, transform=ClipTransform(size[0])
+    )
+    for sample in (samples[0], samples[1]):
+        assert [read_number(frame) for frame in sample.frames[4:]] == [299] * 4
+        assert read_number(sample.frames[3]) == 298
+
+
 def test_unreadable_videos(annotations: Annotations, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video" * 100)
