@@ -7,6 +7,7 @@ the order in which the official reader's heap hands on equal scores, is asked fo
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -325,7 +326,11 @@ def _heap_order(entries: list[Entry], max_rows: int | None) -> list[int]:
             heapq.heappush(heap, entry)
         elif entry[0] > heap[0][0]:
             heapq.heapreplace(heap, entry)
+    ranked = sorted(heap, key=itemgetter(0), reverse=True)  # which leaves equal scores in their order
+    number_of = dict(zip(entries, range(len(entries)), strict=True))
+    if len(number_of) == len(entries):
+        return [number_of[entry] for entry in ranked]
     numbers: dict[Entry, list[int]] = {}
     for number, entry in enumerate(entries):
         numbers.setdefault(entry, []).append(number)  # equal rows are one as good as the other
-    return [numbers[entry].pop() for entry in sorted(heap, key=lambda entry: -entry[0])]
+    return [numbers[entry].pop() for entry in ranked]
