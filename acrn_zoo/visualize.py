@@ -4,6 +4,7 @@ import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from math import ceil
 from pathlib import Path
@@ -32,6 +33,15 @@ _PALETTE = (
 )
 _DARK = (12, 12, 16, 190)
 _WHITE = (255, 255, 255)
+
+_SYSTEM_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "DejaVuSans.ttf",
+    "Arial Unicode.ttf",
+    "arialuni.ttf",
+    "Arial.ttf",
+    "arial.ttf",
+)
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _Rectangle = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels; x2 and y2 are just outside
@@ -103,7 +113,7 @@ def draw_annotations(frame: Tensor, boxes: Tensor, labels: Sequence[Sequence[str
     if ratio < 1:
         image = image.resize((round(image.width * ratio), round(image.height * ratio)), Image.Resampling.BICUBIC)
     drawn = _draw_people(image, boxes * ratio, [[(label, "") for label in names] for names in labels])
-    band_height, font = SHORT_SIDE // 15, _font(SHORT_SIDE // 24)
+    band_height, font = SHORT_SIDE // 15, _font(SHORT_SIDE // 24, caption.isascii())
     band = Image.new("RGB", (drawn.shape[1], band_height), _DARK[:3])
     text, _ = _fit_line((caption, ""), font, band.width)
     ImageDraw.Draw(band).text((8, band_height // 2), text, fill=_WHITE, font=font, anchor="lm")
@@ -117,7 +127,8 @@ def _draw_people(image: Image.Image, boxes: Tensor, actions: list[list[_Line]]) 
     if height != image.height:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     drawn = _drawn_boxes(boxes * (height / size[0]), (height, width))
-    font = _font(max(14, round(min(height, width) / 36)))
+    is_ascii = all(name.isascii() for lines in actions for name, _ in lines)
+    font = _font(max(14, round(min(height, width) / 36)), is_ascii)
     draw = ImageDraw.Draw(image, "RGBA")
     for index, box in enumerate(drawn):
         _draw_box(draw, box, _colour(index), max(2, min(height, width) // 240))
@@ -195,7 +206,11 @@ def _drawn_boxes(boxes: Tensor, size: tuple[int, int]) -> list[_Rectangle]:
 
 
 @cache
-def _font(size: int) -> _Font:
+def _font(size: int, is_ascii: bool = True) -> _Font:
+    """The built-in font, which is the same everywhere; beyond ASCII one of the system's, as far as it has any."""
+    for name in () if is_ascii else _SYSTEM_FONTS:
+        with suppress(OSError):
+            return ImageFont.truetype(name, size)
     return ImageFont.load_default(size)
 
 

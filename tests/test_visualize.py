@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import ImageFont
 from torch import Tensor
 
 from acrn_zoo import visualize
@@ -366,3 +367,21 @@ def test_a_long_caption_is_cut() -> None:
     drawn = draw_annotations(torch.zeros(480, 480, 3, dtype=torch.uint8), torch.zeros(0, 4), [], caption="film " * 99)
     assert drawn.shape == (512, 480, 3)
     assert not (drawn[:32, -4:] > 200).any()
+
+
+def test_letters_beyond_ascii_are_drawn_where_the_system_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the built-in font they are all the same empty box."""
+    frame = torch.zeros(480, 640, 3, dtype=torch.uint8)
+
+    def drawn() -> list[Tensor]:
+        visualize._font.cache_clear()
+        return [draw_annotations(frame, torch.zeros(0, 4), [], caption=f"K{letter}che") for letter in "\u00fc\u00f6"]
+
+    monkeypatch.setattr(visualize, "_SYSTEM_FONTS", ())
+    assert torch.equal(*drawn())
+    monkeypatch.undo()
+    try:
+        ImageFont.truetype("DejaVuSans.ttf", 20)
+    except OSError:
+        pytest.skip("this system has no DejaVu Sans")
+    assert not torch.equal(*drawn())
