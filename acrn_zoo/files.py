@@ -25,14 +25,12 @@ def require_writable(path: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: if the file exists and ``overwrite`` is false.
-        OutputError: if its folder is missing, or the path is a folder, a device or a pipe.
+        OutputError: if its folder is missing, or the path is a folder.
     """
     if not path.parent.is_dir():
         raise OutputError(f"Cannot write {path}: there is no folder {path.parent}; create it first")
     if path.is_dir():
         raise OutputError(f"Cannot write {path}: it is a folder, expected the name of a file")
-    if path.exists() and not path.is_file():
-        raise OutputError(f"Cannot write {path}: it is a device or a pipe, expected the name of a file")
     if path.exists() and not overwrite:
         raise OutputExistsError(
             f"{path} exists already: choose another place, or say --overwrite (in Python, overwrite=True) to replace it"
@@ -55,6 +53,8 @@ def replacing(path: Path) -> Iterator[Path]:
         OutputError: if the file cannot be written (no folder, no right, a full disk).
     """
     path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OutputError(f"Cannot write {path}: it is no file (a folder, a device, a pipe), so it cannot be replaced")
     # The ending stays, since it tells some writers which form to write.
     partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:

@@ -185,14 +185,21 @@ def join_tubes(groups: npt.ArrayLike, scores: npt.ArrayLike, arrays: Sequence[np
         arrays: for each tube ``[n, 5]``: frame, x1, y1, x2, y2.
 
     Raises:
-        ValueError: naming the tube, if it is empty or its frames do not follow one another.
+        ValueError: naming the tube and the frame, if it is empty or its frames do not follow one another.
     """
     tables = [np.asarray(array, dtype=np.float64) for array in arrays]
     for number, table in enumerate(tables):
         if table.ndim != 2 or table.shape[1] != 5 or not len(table):
             raise ValueError(f"tube {number} has shape {table.shape}, expected (frames, 5)")
-        if (np.diff(table[:, 0]) != 1).any() or table[0, 0] != np.floor(table[0, 0]):
-            raise ValueError(f"tube {number} does not have a box in every frame from its first to its last")
+        frames, first = table[:, 0], table[0, 0]
+        if not np.isfinite(first) or first != np.floor(first):
+            raise ValueError(f"tube {number} begins with frame {first}, expected a whole number")
+        (wrong,) = np.nonzero(frames != first + np.arange(len(frames)))
+        if len(wrong):
+            raise ValueError(
+                f"tube {number}: frame {frames[wrong[0]]:g} follows {frames[wrong[0] - 1]:g}, expected a box in every "
+                "frame from its first to its last"
+            )
     joined = np.concatenate(tables) if tables else np.zeros((0, 5))
     return Tubes(
         group=np.asarray(groups, dtype=np.int64).reshape(-1),

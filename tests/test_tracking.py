@@ -152,9 +152,11 @@ def test_join_and_take() -> None:
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ([[1, *LEFT], [3, *LEFT]], "tube 1 does not have a box in every frame"),
-        ([[2, *LEFT], [1, *LEFT]], "tube 1 does not have a box in every frame"),
-        ([[1.5, *LEFT]], "tube 1 does not have a box in every frame"),
+        ([[1, *LEFT], [3, *LEFT]], "tube 1: frame 3 follows 1, expected a box in every frame"),
+        ([[2, *LEFT], [1, *LEFT]], "tube 1: frame 1 follows 2, expected a box in every frame"),
+        ([[1, *LEFT], [2, *LEFT], [np.nan, *LEFT]], "tube 1: frame nan follows 2"),
+        ([[1.5, *LEFT]], r"tube 1 begins with frame 1\.5, expected a whole number"),
+        ([[np.inf, *LEFT]], "tube 1 begins with frame inf, expected a whole number"),
         (np.zeros((0, 5)), r"tube 1 has shape \(0, 5\)"),
         ([[1, 2, 3, 4]], r"tube 1 has shape \(1, 4\)"),
     ],

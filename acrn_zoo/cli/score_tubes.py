@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import math
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ import pandas as pd
 
 from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.options import fraction, positive
+from acrn_zoo.cli.options import number as bounded
 from acrn_zoo.data.jhmdb import JhmdbTruth, read_jhmdb
 from acrn_zoo.errors import UserError
 from acrn_zoo.evaluation.jhmdb import JhmdbEvaluator, link_detections, mean_of_splits
@@ -113,6 +115,7 @@ def read_detections(path: Path, truth: JhmdbTruth, *, with_tubes: bool = False) 
     columns = [*COLUMNS, TUBE] if with_tubes else COLUMNS
     text = _read_text(path, columns)
     found = pd.DataFrame({"video": text["video"]}, index=text.index)
+    _require_no_header(path, text, truth)
     _require(path, text, "video", text["video"].isin(truth.videos.keys()), "a video of the ground truth")
     for name in columns[1:]:
         if name != "class":
@@ -129,6 +132,8 @@ def read_detections(path: Path, truth: JhmdbTruth, *, with_tubes: bool = False) 
     found["column"] = column.astype(np.int64)
     if len(found) and found[BOX].to_numpy().max() <= 1:
         raise DetectionsError(f"{path}: no coordinate is above 1, so boxes seem to be fractions; expected pixels")
+    if with_tubes:
+        _require_successive(path, found, truth.categories)
     return found
 
 
@@ -201,6 +206,36 @@ def _require(path: Path, text: pd.DataFrame, name: str, is_good: pd.Series, expe
         raise DetectionsError(
             f"{path}, line {line}, column {number} ({name}): {text.at[line, name]!r}, expected {expected}"
         )
+
+
+def _require_no_header(path: Path, text: pd.DataFrame, truth: JhmdbTruth) -> None:
+    """A header may stand anywhere in files that were joined: an unknown video, and words instead of numbers."""
+    unknown = text[~text["video"].isin(truth.videos.keys())]
+    if len(unknown) and all(math.isnan(_number(cell)) for cell in unknown[["frame", *BOX, "score"]].iloc[0]):
+        raise DetectionsError(
+            f"{path}, line {unknown.index[0]}: this is a header; delete it, the columns have to be "
+            f"{','.join(text.columns)}"
+        )
+
+
+def _require_successive(path: Path, found: pd.DataFrame, categories: Sequence[str]) -> None:
+    """Every tube has one row a frame, from its first to its last."""
+    ordered = found.sort_values(["video", "column", TUBE, "frame"], kind="stable")
+    is_same = ordered.duplicated(["video", "column", TUBE]).to_numpy()
+    steps = ordered["frame"].diff().to_numpy()
+    (wrong,) = np.nonzero(is_same & (steps != 1))
+    if not len(wrong):
+        return
+    row, before = ordered.iloc[wrong[0]], ordered.iloc[wrong[0] - 1]
+    fault = (
+        f"frame {row['frame']:.0f} stands in line {before.name}, too"
+        if row["frame"] == before["frame"]
+        else f"frame {row['frame']:.0f} follows {before['frame']:.0f}"
+    )
+    raise DetectionsError(
+        f"{path}, line {row.name}: tube {row[TUBE]:.0f} of {row['video']!r}, class {categories[row['column']]!r}: "
+        f"{fault}; expected one box in every frame from its first to its last"
+    )
 
 
 def _splits(text: str, truth: JhmdbTruth) -> list[int]:
@@ -292,4 +327,7 @@ def _write(
 
 
 def _count(text: str) -> int:
-    return positive(str(int(text) + 1)) - 1 if text.isdecimal() else positive(text)
+    value = bounded(text, 0, sys.float_info.max, "a whole number of at least 0")
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+    return int(value)

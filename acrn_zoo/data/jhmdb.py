@@ -6,6 +6,8 @@ J-HMDB says nothing of time; its clips are shown at :data:`FRAME_RATE`.
 """
 
 import json
+import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,6 +77,8 @@ class JhmdbTruth:
     test_videos: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
+        if len(set(self.categories)) < len(self.categories):
+            raise JhmdbError("a class stands twice among the labels; give each its own name")
         for video_id, video in self.videos.items():
             _check_video(video_id, video, len(self.categories))
         if len(self.train_videos) != len(self.test_videos):
@@ -161,7 +165,7 @@ def read_jhmdb(path: str | Path) -> JhmdbTruth:
         raise JhmdbError(f"{path} cannot be read ({error.strerror or error})") from error
     except UserError:
         raise
-    except (AttributeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError) as error:
         raise JhmdbError(f"{path} is not ground truth in the form of J-HMDB ({error})") from error
 
 
@@ -276,26 +280,48 @@ def _of_pickle(content: dict[str, Any]) -> JhmdbTruth:
     videos = {}
     for video_id, tubes in content["gttubes"].items():
         height, width = content["resolution"][video_id]
-        videos[video_id] = VideoTruth(int(content["nframes"][video_id]), int(height), int(width), _tubes(tubes))
-    return JhmdbTruth(
-        tuple(map(str, content["labels"])), videos, _names(content["train_videos"]), _names(content["test_videos"])
-    )
+        videos[video_id] = _video(video_id, content["nframes"][video_id], height, width, tubes)
+    return _truth(content, "labels", videos)
 
 
 def _of_json(content: dict[str, Any]) -> JhmdbTruth:
     if content["version"] != VERSION:
-        raise JhmdbError(f"version {content['version']!r}, expected {VERSION}")
+        raise JhmdbError(f"version {reprlib.repr(content['version'])}, expected {VERSION}")
     videos = {
-        video_id: VideoTruth(entry["num_frames"], entry["height"], entry["width"], _tubes(entry["tubes"]))
+        video_id: _video(video_id, entry["num_frames"], entry["height"], entry["width"], entry["tubes"])
         for video_id, entry in content["videos"].items()
     }
-    return JhmdbTruth(
-        tuple(content["categories"]), videos, _names(content["train_videos"]), _names(content["test_videos"])
+    return _truth(content, "categories", videos)
+
+
+def _truth(content: dict[str, Any], labels: str, videos: dict[str, VideoTruth]) -> JhmdbTruth:
+    train, test = (
+        tuple(_names(names, f"{key!r}, split {number}") for number, names in enumerate(content[key], start=1))
+        for key in ("train_videos", "test_videos")
+    )
+    return JhmdbTruth(_names(content[labels], repr(labels)), videos, train, test)
+
+
+def _video(video_id: object, num_frames: object, height: object, width: object, tubes: Any) -> VideoTruth:  # noqa: ANN401
+    _names([video_id], "the list of videos")
+    return VideoTruth(
+        _whole(num_frames, f"the number of frames of video {video_id!r}"),
+        _whole(height, f"the height of video {video_id!r}"),
+        _whole(width, f"the width of video {video_id!r}"),
+        _tubes(tubes),
     )
 
 
-def _names(lists: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(names) for names in lists)
+def _names(names: object, what: str) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise JhmdbError(f"{what} is {reprlib.repr(names)}, expected a list of names")
+    return tuple(names)
+
+
+def _whole(value: object, what: str) -> int:
+    if isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value) and value == int(value):
+        return int(value)
+    raise JhmdbError(f"{what} is {reprlib.repr(value)}, expected a whole number")
 
 
 def _tubes(tubes: Mapping[Any, Sequence[npt.ArrayLike]]) -> dict[int, tuple[Boxes, ...]]:

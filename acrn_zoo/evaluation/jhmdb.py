@@ -4,6 +4,7 @@ What the rules are, and the measures as pure functions, stands in :mod:`acrn_zoo
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,12 @@ VIDEO_THRESHOLDS = (0.2, 0.5, 0.75)
 AVERAGED_THRESHOLDS = tuple(0.5 + 0.05 * step for step in range(10))
 """The ten thresholds of 0.5:0.95, rounded as in the published evaluators."""
 
+_MAX_FRAME = 2**31  # so that video, class and frame fit into one number
+_PLACE = 7
+"""Rows of detections are group, frame, score, x1, y1, x2, y2, and as this column their place among all given."""
+
+_TUBE_FIELDS = tuple(field.name for field in fields(Tubes))
+
 
 def link_detections(found: FrameDetections, *, min_iou: float = 0.5, max_gap: int = 0, min_length: int = 1) -> Tubes:
     """Tubes of each video and class, linked by :func:`acrn_zoo.tracking.link_boxes`; see there."""
@@ -33,20 +40,24 @@ def link_detections(found: FrameDetections, *, min_iou: float = 0.5, max_gap: in
 class JhmdbEvaluator:
     """Gathers detections and turns them into frame-mAP and video-mAP.
 
-    A frame (or, for tubes, a video) that comes twice counts once, as the padded samples of distributed loaders
-    need; so all detections of a frame, and all tubes of a video, belong into one call. Evaluators of several
-    processes are joined by :meth:`merge` (they can be pickled). Then, of equal scores in one video, the one in the
-    earlier frame comes first: the result does not depend on how the frames were divided.
+    All detections of a frame, of all classes, belong into one call, and so do all tubes of a video. A frame or video
+    that comes again with the same counts once, as the padded samples of distributed loaders need; with others it is
+    an error. Evaluators of several processes are joined by :meth:`merge` (they can be pickled).
+
+    Of equal scores the one in the earlier video comes first, then the one given first, as the published evaluators
+    have it. Where evaluators are merged it is the one in the earlier frame, then the one given first within its frame
+    (of tubes: within its video), so that the result does not depend on how frames are spread over processes.
 
     Args:
-        categories: the names of the classes, in the order of their columns.
+        categories: the names of the classes, in the order of their columns. Should a name stand twice, its later
+            classes are called ``name (number)``, with their number from 1.
         tubes: ground truth: video to column to tubes ``[n, 5]`` of frame, x1, y1, x2, y2 in pixels, as
             ``data.jhmdb`` reads them.
         videos: those to evaluate, for instance the test videos of a split; all if None.
         rule: ``"act"`` or ``"hit"``, see :mod:`acrn_zoo.evaluation.tubes`.
 
     Raises:
-        EvaluationError: if a video has no ground truth, or stands twice in ``videos``.
+        EvaluationError: if a video has no ground truth, or stands twice in ``videos``, or the rule is unknown.
     """
 
     def __init__(
@@ -57,8 +68,10 @@ class JhmdbEvaluator:
         *,
         rule: RuleName = "act",
     ) -> None:
-        self.categories = tuple(categories)
-        self.videos = tuple(tubes if videos is None else videos)
+        if rule not in RULES:
+            raise EvaluationError(f"There is no rule {rule!r}, expected one of {', '.join(RULES)}")
+        self.categories = _names(categories, "categories")
+        self.videos = tuple(tubes) if videos is None else _names(videos, "videos")
         self.rule: RuleName = rule
         for video in self.videos:
             if video not in tubes:
@@ -66,12 +79,23 @@ class JhmdbEvaluator:
         self._number = {video: number for number, video in enumerate(self.videos)}
         if len(self._number) < len(self.videos):
             raise EvaluationError("A video is to be evaluated twice; name each once")
-        self._truth = self._join(
+        truth = self._join(
             [(video, column, table) for video in self.videos for column, row in tubes[video].items() for table in row]
         )
-        self._frames: list[FrameDetections] = []
-        self._tubes: list[Tubes] = []
+        self._truth = truth.take(np.argsort(truth.group, kind="stable"))
+        self.reset()
+
+    def __len__(self) -> int:
+        """The number of frames that were predicted."""
+        return len(self._frames)
+
+    def reset(self) -> None:
+        """Forget all detections and tubes."""
+        self._frames: dict[tuple[int, int], Floats] = {}  # by video and frame, see _PLACE
+        self._num_rows = 0  # ever given
         self._is_merged = False
+        self._tubes: dict[int, Tubes] = {}  # by video
+        self._has_frames = self._has_tubes = False  # whether any were given, be it none
 
     def update(
         self,
@@ -91,16 +115,27 @@ class JhmdbEvaluator:
             boxes: ``[N, 4]`` xyxy in pixels.
 
         Raises:
-            EvaluationError: naming the first detection that has an unknown video or class or a wrong box.
+            EvaluationError: naming the first detection that has an unknown video or class, a frame that is no whole
+                number or a wrong box; or a frame of which an earlier call gave other detections. Then nothing of
+                the call is taken.
         """
         found = FrameDetections(
             self._groups(video_ids, np.asarray(columns).reshape(-1)),
-            np.array(frames, dtype=np.int64).reshape(-1),
-            np.array(scores, dtype=np.float64).reshape(-1),
-            np.array(boxes, dtype=np.float64).reshape(-1, 4),
+            _whole_frames(frames),
+            np.asarray(scores, dtype=np.float64).reshape(-1),
+            np.asarray(boxes, dtype=np.float64).reshape(-1, 4),
         )
         self._require_sound(found)
-        self._frames.append(found)
+        parts = _by_frame(found, len(self.categories), self._num_rows)
+        for (video, frame), rows in parts.items():
+            if not np.array_equal(rows[:, :_PLACE], self._frames.get((video, frame), rows)[:, :_PLACE]):
+                raise EvaluationError(
+                    f"{self.videos[video]}, frame {frame}: an earlier call gave other detections of this frame; give "
+                    "those of all its classes in one call"
+                )
+        self._frames = parts | self._frames
+        self._num_rows += len(found.group)
+        self._has_frames = True
 
     def update_tubes(
         self, video_ids: Sequence[str], columns: npt.ArrayLike, scores: npt.ArrayLike, tubes: Sequence[npt.ArrayLike]
@@ -114,22 +149,41 @@ class JhmdbEvaluator:
             tubes: T arrays ``[n, 5]``: frame, x1, y1, x2, y2 in pixels, a box in every frame from first to last.
 
         Raises:
-            EvaluationError: naming the first tube that has an unknown video or class, gaps or a wrong box.
+            EvaluationError: naming the first tube that has an unknown video or class, gaps or a wrong box; or a
+                video of which an earlier call gave other tubes. Then nothing of the call is taken.
         """
-        self._tubes.append(self._join(list(zip(video_ids, np.asarray(columns).tolist(), tubes, strict=True)), scores))
+        names = _names(video_ids, "video_ids")
+        found = self._join(list(zip(names, np.asarray(columns).tolist(), tubes, strict=True)), scores)
+        number = found.group // len(self.categories)
+        parts = {video: found.take(np.flatnonzero(number == video)) for video in np.unique(number).tolist()}
+        for video, part in parts.items():
+            if not _is_same(part, self._tubes.get(video, part)):
+                raise EvaluationError(
+                    f"{self.videos[video]}: an earlier call gave other tubes of this video; give those of all its "
+                    "classes in one call"
+                )
+        self._tubes |= parts
+        self._has_tubes = True
 
     def merge(self, other: "JhmdbEvaluator") -> None:
         """Take what another evaluator of the same ground truth has gathered.
 
+        Frames (of tubes: videos) that both have count once, and those of this one are kept, even where the other's
+        detections differ, as two processes may compute them to different last digits.
+
         Raises:
-            EvaluationError: if its classes, videos or rule are others.
+            EvaluationError: if its classes, videos, rule or ground truth are others.
         """
         for name in ("categories", "videos", "rule"):
             if getattr(self, name) != getattr(other, name):
                 raise EvaluationError(f"Only evaluators of the same {name} can be merged")
-        self._frames += other._frames
-        self._tubes += other._tubes
+        if not _is_same(self._truth, other._truth):
+            raise EvaluationError("Only evaluators of the same ground truth can be merged; these have other tubes")
+        self._frames = other._frames | self._frames
+        self._tubes = other._tubes | self._tubes
         self._is_merged = True
+        self._has_frames |= other._has_frames
+        self._has_tubes |= other._has_tubes
 
     def compute(self, link: Callable[[FrameDetections], Tubes] = link_detections) -> dict[str, float]:
         """All measures, 0 to 1.
@@ -139,21 +193,16 @@ class JhmdbEvaluator:
 
         Returns:
             ``frame_mAP@0.5``, ``video_mAP@0.2``, ``@0.5``, ``@0.75`` and ``@0.5:0.95``, and for each of them
-            ``AP/<measure>/<class>``. Without detections of frames the first is missing. A class left out of the
-            mean (rule ``hit``) is NaN.
-
-        Raises:
-            EvaluationError: if nothing was ever given.
+            ``AP/<measure>/<class>``. Where only tubes were given, the first is missing. A class left out of the mean
+            (rule ``hit``) is NaN. With nothing collected, everything that counts is 0.
         """
-        if not self._frames and not self._tubes:
-            raise EvaluationError("There is nothing to evaluate: no detections were given")
         results: dict[str, float] = {}
         rule, number = RULES[self.rule], len(self.categories)
         frames = self._distinct_frames()
-        if self._frames:
+        if self._has_frames or not self._has_tubes:
             average = frame_average_precision(self._truth, frames, number, rule=rule)
             self._enter(results, f"frame_mAP@{FRAME_THRESHOLD}", average)
-        tubes = self._distinct_tubes() if self._tubes else link(frames)
+        tubes = self._distinct_tubes() if self._has_tubes else link(frames)
         thresholds = (*VIDEO_THRESHOLDS, *AVERAGED_THRESHOLDS)
         averages = video_average_precision(self._truth, tubes, number, thresholds=thresholds, rule=rule)
         for threshold, average in zip(VIDEO_THRESHOLDS, averages, strict=False):
@@ -164,32 +213,24 @@ class JhmdbEvaluator:
     def _enter(self, results: dict[str, float], name: str, average: Floats) -> None:
         is_known = ~np.isnan(average)
         results[name] = float(average[is_known].mean()) if is_known.any() else float("nan")
-        results |= {
-            f"AP/{name}/{category}": float(value) for category, value in zip(self.categories, average, strict=True)
-        }
+        for column, value in enumerate(average.tolist()):
+            key = f"AP/{name}/{self.categories[column]}"
+            while key in results:
+                key += f" ({column + 1})"
+            results[key] = value
 
     def _distinct_frames(self) -> FrameDetections:
-        columns = [
-            np.concatenate([getattr(part, name) for part in self._frames] or [empty])
-            for name, empty in (
-                ("group", np.zeros(0, dtype=np.int64)),
-                ("frame", np.zeros(0, dtype=np.int64)),
-                ("score", np.zeros(0)),
-                ("boxes", np.zeros((0, 4))),
-            )
-        ]
-        call = np.repeat(np.arange(len(self._frames)), [len(part.frame) for part in self._frames])
-        kept = _of_first_call((columns[0] // len(self.categories), columns[1]), call)
-        if self._is_merged:
-            kept = kept[np.lexsort((columns[1][kept], columns[0][kept]))]
-        return FrameDetections(*(column[kept] for column in columns))
+        """By video; within it as given or, where evaluators were merged, by frame."""
+        table = np.concatenate([np.zeros((0, _PLACE + 1)), *(self._frames[key] for key in sorted(self._frames))])
+        if not self._is_merged:
+            table = table[np.lexsort((table[:, _PLACE], table[:, 0] // len(self.categories)))]
+        group, frame = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
+        return FrameDetections(group, frame, table[:, 2], table[:, 3:_PLACE])
 
     def _distinct_tubes(self) -> Tubes:
-        joined = Tubes(
-            *(np.concatenate([getattr(part, name) for part in self._tubes]) for name in Tubes.__dataclass_fields__)
-        )
-        call = np.repeat(np.arange(len(self._tubes)), [len(part) for part in self._tubes])
-        return joined.take(_of_first_call((joined.group // len(self.categories),), call))
+        """By video, within a video as given."""
+        parts = [join_tubes([], [], []), *(self._tubes[video] for video in sorted(self._tubes))]
+        return Tubes(*(np.concatenate([getattr(part, name) for part in parts]) for name in _TUBE_FIELDS))
 
     def _join(self, rows: Sequence[tuple[str, int, npt.ArrayLike]], scores: npt.ArrayLike | None = None) -> Tubes:
         groups = self._groups([row[0] for row in rows], np.array([row[1] for row in rows]))
@@ -202,19 +243,20 @@ class JhmdbEvaluator:
         return tubes
 
     def _groups(self, video_ids: Sequence[str], columns: npt.NDArray[np.generic]) -> Integers:
-        unknown = set(video_ids) - self._number.keys()
+        names = _names(video_ids, "video_ids")
+        unknown = [name for name in names if name not in self._number]
         if unknown:
-            raise EvaluationError(f"The video {min(unknown)!r} is not among the {len(self.videos)} to be evaluated")
-        column = columns.astype(np.int64)
-        (wrong,) = np.nonzero((column != columns) | (column < 0) | (column >= len(self.categories)))
+            raise EvaluationError(f"The video {unknown[0]!r} is not among the {len(self.videos)} to be evaluated")
+        column = columns.astype(np.float64)
+        (wrong,) = np.nonzero(~np.isin(column, np.arange(len(self.categories))))
         if len(wrong):
             raise EvaluationError(
                 f"Row {wrong[0]} has the class {columns[wrong[0]]}, expected 0 to {len(self.categories) - 1}"
             )
-        videos = np.array([self._number[video] for video in video_ids], dtype=np.int64)
+        videos = np.array([self._number[name] for name in names], dtype=np.int64)
         if videos.shape != column.shape:
             raise EvaluationError(f"{len(videos)} videos were given for {len(column)} classes")
-        return videos * len(self.categories) + column
+        return videos * len(self.categories) + column.astype(np.int64)
 
     def _require_sound(self, rows: FrameDetections) -> None:
         """Columns of equal length, frames from 0 on, finite scores, and boxes with their sides in order."""
@@ -244,10 +286,33 @@ def mean_of_splits(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
 
 
-def _of_first_call(key: tuple[Integers, ...], call: Integers) -> Integers:
-    """Rows whose key did not occur in an earlier call; ``key`` is one or more columns."""
-    order = np.lexsort((call, *key[::-1]))
-    is_new = np.ones(len(call), dtype=bool)
-    is_new[1:] = np.any([np.diff(column[order]) != 0 for column in key], axis=0)
-    first_call = call[order][np.flatnonzero(is_new)][np.cumsum(is_new) - 1]
-    return np.sort(order[call[order] == first_call])
+def _names(names: Sequence[str], argument: str) -> tuple[str, ...]:
+    """The names as a tuple; a single text, which would pass for a list of letters, is refused."""
+    if isinstance(names, str):
+        raise EvaluationError(f"{argument} is the text {names!r}, expected a list of names")
+    return tuple(names)
+
+
+def _whole_frames(frames: npt.ArrayLike) -> Integers:
+    numbers = np.asarray(frames, dtype=np.float64).reshape(-1)
+    (wrong,) = np.nonzero(~((np.abs(numbers) < _MAX_FRAME) & (numbers == np.floor(numbers))))
+    if len(wrong):
+        raise EvaluationError(f"Row {wrong[0]} has the frame {numbers[wrong[0]]}, expected a whole number")
+    return numbers.astype(np.int64)
+
+
+def _by_frame(found: FrameDetections, num_classes: int, first: int) -> dict[tuple[int, int], Floats]:
+    """The rows of each video and frame, in the order given; places count on from ``first``."""
+    place = first + np.arange(len(found.group))
+    table = np.column_stack([found.group, found.frame, found.score, found.boxes, place])
+    video = found.group // num_classes
+    order = np.lexsort((found.frame, video))
+    is_new = np.diff(video[order], prepend=-1).astype(bool) | np.diff(found.frame[order], prepend=-1).astype(bool)
+    (starts,) = np.nonzero(is_new)
+    keys = zip(video[order][starts].tolist(), found.frame[order][starts].tolist(), strict=True)
+    # Copies, so that no frame keeps the table of its call in memory, or depends on what the caller does to it.
+    return {key: table[rows] for key, rows in zip(keys, np.split(order, starts)[1:], strict=True)}
+
+
+def _is_same(one: Tubes, other: Tubes) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in _TUBE_FIELDS)

@@ -127,6 +127,11 @@ def test_all_splits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 GOOD = "a,1,0,0,9,9,golf,0.5"
 FAULTS = {
+    "header": (
+        "video,frame,x1,y1,x2,y2,class,score",
+        "line 2: this is a header; delete it, the columns have to be video,frame,x1,y1,x2,y2,class,score",
+    ),
+    "header in quotation marks": ('"name","no","l","t","r","b","label","conf"', "line 2: this is a header"),
     "unknown video": ("x,1,0,0,9,9,golf,0.5", r"line 2, column 1 \(video\): 'x', expected a video of the ground truth"),
     "frame 0": (
         "a,0,0,0,9,9,golf,0.5",
@@ -192,11 +197,49 @@ def test_what_else_may_be_wrong(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_tube_with_gaps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ([0, 2, 4], "line 6: tube 1 of 'a', class 'golf': frame 3 follows 1; expected one box in every frame"),
+        ([1, 0, 2, 2], "line 8: tube 1 of 'a', class 'golf': frame 3 stands in line 7, too; expected one box"),
+        ([2, 1, 0, 1], "line 8: tube 1 of 'a', class 'golf': frame 2 stands in line 6, too; expected one box"),
+    ],
+)
+def test_a_tube_without_one_box_a_frame(
+    folder: Path, capsys: pytest.CaptureFixture[str], order: list[int], reason: str
+) -> None:
     found = write(folder / "found.csv", GOOD)
-    tubes = write(folder / "tubes.csv", rows("a", "golf", 0.5, still(1, 9)[::2], 1))
+    good = rows("b", "golf", 0.5, still(1, 2), 1) + rows("a", "golf", 0.5, still(1, 1), 0) + "\n"
+    tubes = write(folder / "tubes.csv", good + rows("a", "1", 0.5, still(1, 9)[order], 1))
     assert main(["score-tubes", found, "--ground-truth", str(folder / "gt.json"), "--tubes", tubes]) == 1
-    assert "every frame" in capsys.readouterr().err
+    assert re.search(rf"tubes\.csv, {re.escape(reason)}", capsys.readouterr().err)
+
+
+def test_a_header_before_tubes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = write(folder / "found.csv", GOOD)
+    tubes = write(folder / "tubes.csv", "video,frame,x1,y1,x2,y2,class,score,tube\n" + GOOD + ",1\n")
+    assert main(["score-tubes", found, "--ground-truth", str(folder / "gt.json"), "--tubes", tubes]) == 1
+    assert "tubes.csv, line 1: this is a header; delete it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gap", "reason"),
+    [
+        ("-1", "'-1' is not a whole number of at least 0"),
+        ("few", "'few' is not a whole number of at least 0"),
+        ("1.5", "1.5 is not a whole number"),
+    ],
+)
+def test_gaps_are_counted(folder: Path, capsys: pytest.CaptureFixture[str], gap: str, reason: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["score-tubes", "a.csv", "--ground-truth", str(folder / "gt.json"), "--max-gap", gap])
+    assert f"--max-gap: {reason}" in capsys.readouterr().err
+
+
+def test_no_tubes_at_all(folder: Path) -> None:
+    found = write(folder / "found.csv", rows("a", "golf", 0.5, still(1, 10)))
+    result = score(folder, found, "--tubes", write(folder / "tubes.csv", ""))
+    assert (result["frame_mAP@0.5"], result["video_mAP@0.2"]) == (0.5, 0)
 
 
 def test_no_detections_at_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +275,8 @@ def test_published_values(shared: Path, tmp_path: Path, name: str, rule: str) ->
     )
     tube_file = write(tmp_path / "tubes.csv", tubes)
     result = score(tmp_path, write(tmp_path / "found.csv", found), "--tubes", tube_file, "--rule", rule)
-    for measure, values in golden["expected_percent"][rule.upper()].items():
+    expected = golden["expected_percent"][rule.upper()]
+    for measure, values in expected.items():
         assert 100 * result[measure] == pytest.approx(values["mean"], abs=1e-12)
         for category, value in values.get("AP", {}).items():
             assert 100 * result["AP"][measure][category] == value

@@ -139,6 +139,7 @@ def tube_with(row: int, column: int, number: float) -> dict[str, Any]:
     return value
 
 
+PARTS = ("gttubes", "nframes", "resolution")
 FAULTS: dict[str, tuple[object, str]] = {
     "no dictionary": ([1, 2], "not ground truth in the form of J-HMDB"),
     "no labels": (changed(lambda value: value.pop("labels")), "there is no 'labels'"),
@@ -165,6 +166,30 @@ FAULTS: dict[str, tuple[object, str]] = {
         changed(lambda value: value["gttubes"][WALK].update({1: [np.array([[1, 101, 0, 120, 40]])]})),
         r"class 1, tube 0, frame 1: .* in a frame of 100x50",
     ),
+    "endless": (
+        changed(lambda value: value["nframes"].update({WALK: np.inf})),
+        "the number of frames of video 'walk/b' is inf, expected a whole number",
+    ),
+    "half a pixel": (
+        changed(lambda value: value["resolution"].update({WALK: (50.5, 100)})),
+        r"the height of video 'walk/b' is 50\.5, expected a whole number",
+    ),
+    "a size in words": (
+        changed(lambda value: value["resolution"].update({WALK: (50, "100")})),
+        "the width of video 'walk/b' is '100', expected a whole number",
+    ),
+    "a number too long": (changed(lambda value: value["nframes"].update({WALK: 10**400})), "not ground truth"),
+    "letters": (changed(lambda value: value.update(labels="ab")), "'labels' is 'ab', expected a list of names"),
+    "numbers": (changed(lambda value: value.update(labels=["a", 2])), r"'labels' is \['a', 2\], expected a list"),
+    "equal labels": (changed(lambda value: value.update(labels=["a", "a"])), "a class stands twice among the labels"),
+    "a video by number": (
+        changed(lambda value: [value[name].update({7: value[name][GOLF]}) for name in PARTS]),
+        r"the list of videos is \[7\], expected a list of names",
+    ),
+    "a split of letters": (
+        changed(lambda value: value["train_videos"].append("ab")),
+        "'train_videos', split 3 is 'ab', expected a list of names",
+    ),
     "not a number": (tube_with(0, 2, np.nan), "tube 1, frame 3: the box is .*nan"),
 }
 
@@ -175,6 +200,29 @@ def test_faults_are_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(JhmdbError, match=rf"faulty\.pkl:? .*{reason}") as caught:
         read_jhmdb(saved(tmp_path / "faulty.pkl", value))
     assert isinstance(caught.value, UserError)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            lambda value: value["labels"].append("DEEP"),
+            r": 'labels' is \['golf', 'walk', \[+\.\.\.\]+, expected a list",
+        ),
+        (lambda value: value["gttubes"][GOLF].update({0: ["DEEP"]}), "is not ground truth"),
+        (lambda value: value["nframes"].update({GOLF: "DEEP"}), ": the number of frames of video 'golf/a_@_1' is "),
+    ],
+    ids=["labels", "tubes", "length"],
+)
+def test_deep_lists_are_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object], reason: str) -> None:
+    path, depth = saved(tmp_path / "deep.pkl", changed(change)), 20_000
+    data = path.read_bytes()
+    assert data.count(b"X\x04\0\0\0DEEP") == 1
+    path.write_bytes(
+        data.replace(b"X\x04\0\0\0DEEP", b"]" * depth + b"a" * (depth - 1))
+    )  # lists, each in the one before
+    with pytest.raises(JhmdbError, match=rf"deep\.pkl:? ?{reason}"):
+        read_jhmdb(path)
 
 
 def test_frames_count_from_one(tmp_path: Path) -> None:
@@ -197,9 +245,29 @@ def test_hostile_and_missing_files(tmp_path: Path) -> None:
         read_jhmdb(tmp_path / "nowhere.pkl")
     with pytest.raises(JhmdbError, match=r"nowhere\.json cannot be read"):
         read_jhmdb(tmp_path / "nowhere.json")
-    (tmp_path / "a.json").write_text("{")
-    with pytest.raises(JhmdbError, match=r"a\.json is not ground truth"):
-        read_jhmdb(tmp_path / "a.json")
+    for text in ("{", "[" * 200_000, "1", '"text"'):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(JhmdbError, match=r"a\.json is not ground truth"):
+            read_jhmdb(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("num_frames", "Infinity", "the number of frames of video 'golf/a_@_1' is inf, expected a whole number"),
+        ("num_frames", "2.5", r"the number of frames of video 'golf/a_@_1' is 2\.5"),
+        ("height", "NaN", "the height of video 'golf/a_@_1' is nan"),
+        ("width", '"9"', "the width of video 'golf/a_@_1' is '9'"),
+    ],
+)
+def test_sizes_in_json_are_whole(tmp_path: Path, truth: JhmdbTruth, name: str, value: str, reason: str) -> None:
+    path = tmp_path / "plain.json"
+    write_jhmdb(path, truth)
+    written = json.loads(path.read_text())
+    written["videos"][GOLF][name] = json.loads(value)
+    path.write_text(json.dumps(written))
+    with pytest.raises(JhmdbError, match=rf"plain\.json: {reason}"):
+        read_jhmdb(path)
 
 
 def test_finds_frames_and_files(tmp_path: Path, truth: JhmdbTruth) -> None:
