@@ -269,7 +269,7 @@ def test_damaged_videos_do_not_hold_up_the_others(
 
 def shorten(path: Path) -> None:
     path.unlink()
-    write_synthetic_video(path, seconds=2, size=SIZE, frame_rate=10)
+    write_synthetic_video(path, seconds=1, size=SIZE, frame_rate=10)
 
 
 def test_offsets_that_do_not_fit(tmp_path: Path, videos: dict[str, VideoEntry], detector: Known) -> None:
