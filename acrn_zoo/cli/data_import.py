@@ -4,6 +4,7 @@ import argparse
 import math
 import re
 from pathlib import Path
+from typing import Literal
 
 from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.options import number
@@ -43,10 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the choice of videos")
     parser.add_argument("--name", help="of the dataset; that of the folder if not given")
     parser.add_argument(
-        "--frame-rate", type=_rate, metavar="RATE", help="frames a second of frame folders, or of videos not at hand"
+        "--frame-rate",
+        type=_rate,
+        metavar="RATE",
+        help="frames a second of frame folders, of videos not at hand, or of annotated pictures that were extracted "
+        "from video files at another rate than the files' own",
     )
     parser.add_argument("--size", type=_size, metavar="WIDTHxHEIGHT", help="of videos that are not at hand")
-    parser.add_argument("--first-frame", type=int, choices=(0, 1), help="what names of pictures count from")
+    parser.add_argument(
+        "--first-frame", type=int, choices=(0, 1), help="what pictures' names or COCO's frame ids count from"
+    )
+    parser.add_argument(
+        "--offset",
+        type=_offset,
+        default=0.0,
+        metavar="SECONDS|auto",
+        help="second of the annotations that the first frame of a video shows: 900 for 15-minute cuts of AVA's films; "
+        "auto tells these from whole films by their length",
+    )
     parser.add_argument("--copy", action="store_true", help="copy the videos into the folder")
     parser.add_argument("--overwrite", action="store_true", help="replace the dataset in the folder")
 
@@ -68,6 +83,7 @@ def run(options: argparse.Namespace, _: Interruption) -> None:
         frame_rate=options.frame_rate,
         size=options.size,
         first_frame=options.first_frame,
+        offset=options.offset,
         copy=options.copy,
         overwrite=options.overwrite,
     )
@@ -108,10 +124,16 @@ def _print_decisions(summary: ImportSummary) -> None:
         print(f"left out: {count} {what}{example}")
     for note in summary.notes:
         print(f"note: {note}")
+    for warning in summary.warnings:
+        print(f"\nWARNING: {warning}")
 
 
 def _seconds(text: str) -> float:
     return number(text, 0, 1e6, "a number of seconds of at least 0")
+
+
+def _offset(text: str) -> float | Literal["auto"]:
+    return "auto" if text == "auto" else number(text, 0, 1e6, "auto or a number of seconds of at least 0")
 
 
 def _rate(text: str) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.options import positive
 from acrn_zoo.data.jhmdb import create_folder, find_videos, read_jhmdb
+from acrn_zoo.files import OutputError
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
@@ -27,7 +28,10 @@ def run(options: argparse.Namespace, _interruption: Interruption) -> None:
     truth = read_jhmdb(options.ground_truth)
     train, test = truth.split(options.split)
     paths = find_videos(options.videos, [*train, *test])
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make the folder {options.out}: {error.strerror}") from error
     folder = create_folder(options.out, truth, options.split, paths)
     print(f"{folder.name}: {len(train)} videos to train on, {len(test)} to test on, {len(truth.categories)} classes")
     print(f"\n{folder.root} is ready; look for mistakes in it with: acrn-zoo data check {folder.root}")

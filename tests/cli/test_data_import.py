@@ -115,6 +115,33 @@ def test_pictures_without_videos(capsys: pytest.CaptureFixture[str]) -> None:
     assert "left out: 1 shapes that are no boxes (circle), the first: via.csv, line 3" in output
 
 
+def test_warnings_are_loud(capsys: pytest.CaptureFixture[str]) -> None:
+    rectangle = '"{""name"":""rect"",""x"":10,""y"":10,""width"":80,""height"":20}","{""what"":""sit""}"'
+    rows = "".join(f"hall_{number}.jpg,{rectangle}\n" for number in (1, 2, 3))
+    Path("via.csv").write_text("filename,region_shape_attributes,region_attributes\n" + rows)
+    assert run("via.csv", "--out", "house", "--videos", "films") == 0
+    output = capsys.readouterr().out
+    assert "note: picture numbers were taken as the video's own frames (10 a second)" in output
+    assert "\nWARNING: the annotated pictures of 'hall'" in output
+    assert run("via.csv", "--out", "house", "--videos", "films", "--frame-rate", 1, "--overwrite") == 0
+    assert "WARNING" not in capsys.readouterr().out
+
+
+def test_offset(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text("hall,902,0,0,1,1,1,0\n")
+    assert run("a.csv", "--out", "house", "--videos", "films", "--offset", 900) == 0
+    assert read_dataset_folder("house").videos["hall"].offset == 900
+    capsys.readouterr()
+    assert run("a.csv", "--out", "other", "--videos", "films", "--offset", "auto") == 1
+    assert "hall.mp4 is 3.0 s long: neither a 15-minute cut" in capsys.readouterr().err
+
+
+def test_help_says_what_the_frame_rate_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("--help")
+    assert "extracted from video files at another rate" in " ".join(capsys.readouterr().out.split())
+
+
 def test_many_classes_are_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.csv").write_text("".join(f"hall,1,0,0,1,1,{number},0\n" for number in range(1, 26)))
     assert run("a.csv", "--out", "house") == 0
@@ -153,6 +180,7 @@ def test_one_clear_error(arguments: list[str], message: str, capsys: pytest.Capt
         (["--frame-rate", "0"], "is not a number of frames a second"),
         (["--format", "yolo"], "invalid choice: 'yolo'"),
         (["--first-frame", "2"], "invalid choice: 2"),
+        (["--offset", "soon"], "is not auto or a number of seconds of at least 0"),
     ],
 )
 def test_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

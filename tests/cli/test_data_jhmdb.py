@@ -62,3 +62,8 @@ def test_another_folder_is_left_alone(copy: Path, capsys: pytest.CaptureFixture[
     assert run(copy) == 1
     assert "expected an empty folder" in capsys.readouterr().err
     assert [path.name for path in (copy / "golf").iterdir()] == ["mine"]
+
+
+def test_folder_that_cannot_be_made(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(copy, "--out", copy / "truth.json" / "golf") == 1
+    assert re.search(r"error: Cannot make the folder .*golf: Not a directory", capsys.readouterr().err)

@@ -7,15 +7,18 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
+from acrn_zoo.data.folder import VideoEntry
 from acrn_zoo.data.importers.actions import ActionRule, choose_rule
 from acrn_zoo.data.importers.ava_csv import read_ava_csv
 from acrn_zoo.data.importers.coco import read_coco
 from acrn_zoo.data.importers.cvat import read_cvat
 from acrn_zoo.data.importers.keyframes import Labelled, Losses, label_boxes, place_boxes
 from acrn_zoo.data.importers.marks import ImportFileError, Marks
+from acrn_zoo.data.importers.notes import dataset_notes, picture_notes, picture_warnings
 from acrn_zoo.data.importers.via import read_via
 from acrn_zoo.data.importers.videos import Clock, find_video
 from acrn_zoo.data.importers.writing import require_free, write_folder
@@ -54,6 +57,7 @@ class ImportSummary:
         dropped: what was left out, and how many.
         examples: one place each of what was left out.
         notes: what one should know.
+        warnings: what looks as if the whole import were wrong.
     """
 
     root: Path
@@ -72,6 +76,7 @@ class ImportSummary:
     dropped: Mapping[str, int]
     examples: Mapping[str, str]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def import_annotations(
@@ -90,6 +95,7 @@ def import_annotations(
     frame_rate: float | None = None,
     size: tuple[int, int] | None = None,
     first_frame: int | None = None,
+    offset: float | Literal["auto"] = 0.0,
     copy: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -114,7 +120,10 @@ def import_annotations(
         frame_rate: frames a second of folders of frames and of pictures that were extracted from video files.
             Where it is None, frame numbers become seconds by the times in the video file.
         size: height and width of videos that are not at hand.
-        first_frame: number of a video's first frame in the names of pictures; None to tell by the lowest number.
+        first_frame: number of a video's first frame in the names of pictures and in COCO's frame ids; None to take
+            names by the lowest number, ids as counted from 0.
+        offset: the second of the annotations that the first frame of every video shows; frame numbers become seconds
+            that begin there. "auto" tells cuts of AVA's films (900) and whole ones (0) by their length.
         copy: copy the videos into the folder instead of naming their paths.
         overwrite: replace the dataset that ``out`` holds.
         progress: show a progress bar over the videos.
@@ -128,17 +137,20 @@ def import_annotations(
     files, out = [Path(path) for path in annotations], Path(out)
     require_free(out, overwrite)
     found_format, marks = _read(files, format)
-    clocks = _open_videos(marks, None if videos is None else Path(videos), frame_rate, size)
+    place = None if videos is None else Path(videos)
+    clocks = _open_videos(marks, place, frame_rate, size, None if offset == "auto" else offset)
     chosen_every = every if every is not None else 1.0 if marks.is_dense else 0.0
     losses = Losses(dropped=marks.left_out, examples=marks.examples)
     placed = place_boxes(marks, clocks, chosen_every, first_frame, losses, progress)
     states = [marks.states[number] for number in placed["state"].unique() if number >= 0]
     rule = ActionRule(True) if marks.labels_are_ids else choose_rule(states, actions_from)
     labelled = label_boxes(placed, marks, rule, classes, losses)
+    is_unnamed = marks.labels_are_ids and classes is None
     paths = {clock.found.video_id: clock.found.path for clock in clocks}
     splits = _split(sorted(labelled.table["video_id"].unique()), fractions or {}, val, seed)
     folder_rate = frame_rate if any(clock.is_folder for clock in clocks) else None
-    write_folder(out, name or out.name, labelled, splits, paths, folder_rate, copy)
+    entries = {clock.found.video_id: VideoEntry(clock.found.path, clock.offset) for clock in clocks if clock.found.path}
+    write_folder(out, name or out.name, labelled, splits, entries, folder_rate, copy)
     return ImportSummary(
         root=out,
         format=found_format,
@@ -155,7 +167,12 @@ def import_annotations(
         num_clipped=losses.num_clipped,
         dropped=dict(losses.dropped),
         examples=losses.examples,
-        notes=_notes(marks, paths, splits, frame_rate, first_frame, classes),
+        notes=(
+            *dataset_notes(splits, len(paths), len(entries)),
+            *picture_notes(marks, clocks, frame_rate, first_frame),
+            *(["classes are called by their ids: --classes LABEL_MAP.pbtxt names them"] * is_unnamed),
+        ),
+        warnings=picture_warnings(marks, clocks, frame_rate),
     )
 
 
@@ -163,13 +180,9 @@ def find_format(path: Path) -> str:
     """The format of an annotation file, by its first characters and its names.
 
     Raises:
-        ImportFileError: if it is none of those that can be read.
+        ImportFileError: if it is none of those that can be read, or is empty.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(1 << 16)
-    except OSError as error:
-        raise ImportFileError(f"{path} cannot be read ({error.strerror})") from error
+    head = _head(path)
     if head.startswith(b"PK"):
         raise ImportFileError(f"{path} is a ZIP archive, as CVAT exports it: unpack it and name the file inside")
     text = head.decode("utf-8", errors="replace").lstrip("\ufeff \r\n\t")
@@ -184,6 +197,17 @@ def find_format(path: Path) -> str:
         return "via" if "region_shape_attributes" in line or text.startswith("# ") else "ava"
     names = ", ".join(FORMATS)
     raise ImportFileError(f"{path} is of none of the formats {names}, as far as its beginning tells; see --format")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError as error:
+        raise ImportFileError(f"{path} cannot be read ({error.strerror})") from error
+    if not head.strip(b"\xef\xbb\xbf \r\n\t"):
+        raise ImportFileError(f"{path} is empty, expected annotations: export or download it again")
+    return head
 
 
 def read_classes(text: str) -> LabelMap:
@@ -218,6 +242,7 @@ def _read(files: Sequence[Path], wanted: str | None) -> tuple[str, Marks]:
         raise ImportFileError(f"The files are of several formats: {listed}. Import one format at a time")
     marks = Marks()
     for path, found in formats.items():
+        _head(path)
         FORMATS[found](path, marks)
     if not len(marks):
         raise ImportFileError(f"{', '.join(map(str, files))}: there is no box in it")
@@ -225,7 +250,11 @@ def _read(files: Sequence[Path], wanted: str | None) -> tuple[str, Marks]:
 
 
 def _open_videos(
-    marks: Marks, place: Path | None, frame_rate: float | None, size: tuple[int, int] | None
+    marks: Marks,
+    place: Path | None,
+    frame_rate: float | None,
+    size: tuple[int, int] | None,
+    offset: float | None,
 ) -> list[Clock]:
     """The video of every source; one that several sources are about is opened once."""
     used = marks.table()["source"].unique()
@@ -235,7 +264,7 @@ def _open_videos(
     for source in marks.sources:
         video = find_video(source, place, is_only=is_only)
         if video.video_id not in clocks:
-            clocks[video.video_id] = Clock(video, frame_rate, size)
+            clocks[video.video_id] = Clock(video, frame_rate, size, offset)
         clock = clocks[video.video_id]
         if clock.found != video:
             raise ImportFileError(f"Two videos have the name {video.video_id!r}: {clock.found.path} and {video.path}")
@@ -271,26 +300,3 @@ def _num_keyframes(table: pd.DataFrame, videos: Sequence[str]) -> int:
 def _class_counts(labelled: Labelled) -> dict[str, int]:
     counts = labelled.table["action_id"].value_counts()
     return {name: int(counts.get(number, 0)) for number, name in labelled.label_map.names.items()}
-
-
-def _notes(
-    marks: Marks,
-    videos: Mapping[str, Path | None],
-    splits: Mapping[str, Sequence[str]],
-    frame_rate: float | None,
-    first_frame: int | None,
-    classes: LabelMap | None,
-) -> tuple[str, ...]:
-    notes = []
-    if len(splits) == 1:
-        few = "there is one video alone, and" if len(videos) == 1 else "no split was asked for (--split val=0.2):"
-        notes.append(f"{few} everything is in train")
-    if all(path is None for path in videos.values()):
-        notes.append("the dataset names no videos: import once more with --videos before training")
-    if first_frame is None and any(source.counts_from is None for source in marks.sources):
-        notes.append("picture numbers count from 0 if one is 0, else from 1 (--first-frame says otherwise)")
-    if frame_rate is not None and marks.table()["frame"].notna().any():
-        notes.append(f"frame numbers became seconds by {frame_rate:g} frames a second, as you said")
-    if marks.labels_are_ids and classes is None:
-        notes.append("classes are called by their ids: --classes LABEL_MAP.pbtxt names them")
-    return tuple(notes)

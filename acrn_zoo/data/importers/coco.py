@@ -15,6 +15,7 @@ from typing import Any
 from acrn_zoo.data.importers.marks import LAST_FRAME, ImportFileError, Marks, Source, State, split_picture_name
 
 _FRAME_FIELDS = ("frame_id", "frame_index", "frame")
+_LARGEST = 1e15  # of pixels and seconds; JSON has numbers of any size
 _TRACK_FIELDS = ("track_id", "instance_id", "person_id")
 
 
@@ -30,7 +31,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON
         raise ImportFileError(f"{path} cannot be read ({error.strerror})") from error
     except json.JSONDecodeError as error:
         raise ImportFileError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, numbers of thousands of digits, too deep
         raise ImportFileError(f"{path} is not JSON ({error})") from error
 
 
@@ -55,8 +56,7 @@ def read_coco(path: Path, marks: Marks) -> None:
     categories = {
         _field(path, "categories", i, row, "id"): str(row.get("name")) for i, row in enumerate(lists["categories"])
     }
-    videos = {row.get("id"): row for row in content.get("videos") or () if isinstance(row, dict)}
-    pictures = _Pictures(path, marks, videos)
+    pictures = _Pictures(path, marks, _videos(path, content.get("videos")))
     places = {}
     for index, row in enumerate(lists["images"]):
         key = _field(path, "images", index, row, "id")
@@ -69,6 +69,12 @@ def read_coco(path: Path, marks: Marks) -> None:
     if empty := [key for key, place in places.items() if place not in seen]:
         marks.left_out["pictures without a box"] += len(empty)
         marks.examples.setdefault("pictures without a box", f"{path}, image {empty[0]}")
+
+
+def _videos(path: Path, rows: Any) -> dict[Any, Mapping[str, Any]]:  # noqa: ANN401 - any JSON
+    if not isinstance(rows, list | None):
+        raise ImportFileError(f"{path}: videos is {rows!r:.80}, expected a list")
+    return {_field(path, "videos", i, row, "id"): row for i, row in enumerate(rows or ()) if isinstance(row, dict)}
 
 
 class _Pictures:
@@ -95,7 +101,8 @@ class _Pictures:
         if key not in self._sources:
             counts_from = None if frame is None else 0
             names = (*names, self._path.stem)
-            source = Source(self._path, names, _size({**row, **said}), counts_from=counts_from, entry="annotation")
+            source = Source(self._path, names, _size({**row, **said}), counts_from=counts_from, of_pictures=True)
+            source.entry = "annotation"
             self._sources[key] = self._marks.add_source(source)
         number = self._sources[key]
         size = self._marks.sources[number].size
@@ -106,8 +113,8 @@ class _Pictures:
             )
         if frame is None:
             assert named is not None
-            self._marks.count_from(number, named[1])
-            return number, named[1]
+            frame = named[1]
+        self._marks.count_from(number, frame)
         return number, frame
 
     def _video(
@@ -117,6 +124,8 @@ class _Pictures:
         video = row.get("video_id", row.get("video"))
         if video is None:
             return named, named, {}
+        if not isinstance(video, int | str):
+            raise ImportFileError(f"{where} is of video {video!r:.80}, expected a number or a name")
         said = self._videos.get(video)
         if said is None and not isinstance(video, str):
             raise ImportFileError(f"{where} is of video {video!r}, which is not among the videos")
@@ -127,7 +136,7 @@ class _Pictures:
 
 def _size(row: Mapping[str, Any]) -> tuple[int, int] | None:
     height, width = row.get("height"), row.get("width")
-    is_stated = isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0
+    is_stated = all(isinstance(side, int) and 0 < side <= LAST_FRAME for side in (height, width))
     return (height, width) if is_stated else None  # type: ignore[return-value]
 
 
@@ -152,7 +161,7 @@ def _add(
     if box is None or box == []:
         marks.leave_out("annotations without a box", where)
         return
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_finite(side) for side in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise ImportFileError(f"{where}: bbox is {box!r}, expected the 4 numbers [x, y, width, height]")
     source, frame = places[image]
     said = row.get("attributes")
@@ -190,11 +199,14 @@ def as_person_id(value: Any) -> float:  # noqa: ANN401 - any JSON
     return float(text) if text.isdecimal() and len(text) < 16 else math.nan
 
 
-def _is_finite(value: Any) -> bool:  # noqa: ANN401 - any JSON
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: Any) -> bool:  # noqa: ANN401 - any JSON
+    """Whether a JSON value is a finite number, and no larger than floats go."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def _field(path: Path, kind: str, index: int, row: Any, name: str) -> Any:  # noqa: ANN401 - any JSON
-    if not isinstance(row, dict) or not isinstance(row.get(name), int | str):
+    if not isinstance(row, dict) or row.get(name) is None:
         raise ImportFileError(f"{path}: {kind}[{index}] has no {name}, expected a number")
+    if not isinstance(row[name], int | str):
+        raise ImportFileError(f"{path}: {kind}[{index}]: {name} is {row[name]!r:.80}, expected a number or a name")
     return row[name]

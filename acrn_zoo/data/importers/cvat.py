@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeAlias
 from xml.parsers import expat
 
-from acrn_zoo.data.importers.marks import LAST_FRAME, ImportFileError, Marks, Source, State, split_picture_name
+from acrn_zoo.data.importers.marks import (
+    LAST_FRAME,
+    ImportFileError,
+    Marks,
+    PictureSources,
+    Source,
+    State,
+    split_picture_name,
+)
 
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
 _SHAPES = frozenset(("box", "polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skeleton", "tag"))
 _CHUNK = 1 << 16
+_MOST_FILLED = 2_000_000  # boxes between key boxes in a file: one person for 22 hours at 25 frames a second
 
 _Corners: TypeAlias = tuple[float, float, float, float]
 
@@ -53,7 +62,8 @@ class _Task:
 
     def size(self) -> tuple[int, int] | None:
         try:
-            return int(self.fields["height"]), int(self.fields["width"])
+            height, width = int(self.fields["height"]), int(self.fields["width"])
+            return (height, width) if 0 < height <= LAST_FRAME and 0 < width <= LAST_FRAME else None
         except (KeyError, ValueError):
             return None
 
@@ -74,11 +84,14 @@ class _Reader:
         self._path = path
         self._marks = marks
         self._tasks: list[_Task] = []
-        self._sources: dict[tuple[str, ...], int] = {}
+        self._sources: dict[str | None, int] = {}
+        self._pictures = PictureSources(path, marks)
+        self._num_filled = 0
         self._open: list[str] = []
         self._text: list[str] = []
         self._track: _Track | None = None
         self._image: dict[str, str] | None = None
+        self._is_empty = True
         self._shape: _Shape | None = None
         self._attribute: str | None = None
         self.parser = parser = expat.ParserCreate()
@@ -106,10 +119,12 @@ class _Reader:
             self._track = _Track(values, len(self._marks.sources))
         elif name == "image":
             self._image = values
+            self._is_empty = True
         elif name == "attribute":
             self._attribute = values.get("name")
         elif name in _SHAPES and self._shape is None and (self._track is not None or self._image is not None):
             self._shape = _Shape(name, values, self.parser.CurrentLineNumber)
+            self._is_empty = False
 
     def _end(self, name: str) -> None:
         self._open.pop()
@@ -128,7 +143,9 @@ class _Reader:
         elif name == "track" and self._track is not None:
             self._end_of_track(self._track)
             self._track = None
-        elif name == "image":
+        elif name == "image" and self._image is not None:
+            if self._is_empty:
+                self._pictures.leave_out(self._image.get("name", ""), f"{self._path}, image {self._image.get('name')}")
             self._image = None
 
     def _end_of_meta(self, name: str, text: str) -> None:
@@ -170,10 +187,30 @@ class _Reader:
         source = self._task_source(track.task)
         person_id = float(track.name) if track.name.isdecimal() else math.nan
         self._marks.is_dense = True
+        self._require_fillable(track, self._marks.sources[source].frames)
         for index, box in enumerate(track.boxes):
             following = track.boxes[index + 1] if index + 1 < len(track.boxes) else None
             for frame, corners in _until(box, None if track.is_interpolated else following):
                 self._marks.add(source, corners, box.state, line=box.line, frame=frame, person_id=person_id)
+
+    def _require_fillable(self, track: "_Track", frames: range | None) -> None:
+        """Check how many boxes are to be filled in, before a wrong frame number fills the memory."""
+        if track.is_interpolated or not track.boxes:
+            return
+        last = track.boxes[-1].frame
+        if frames is not None and last > frames[-1] + frames.step:  # one step on it may say that the person is gone
+            raise self._error(
+                f"track {track.name} goes to frame {last}, but the head of the file says that frame {frames[-1]} is "
+                "the last of its task"
+            )
+        pairs = zip(track.boxes, track.boxes[1:], strict=False)
+        self._num_filled += sum(after.frame - box.frame - 1 for box, after in pairs if box.is_there)
+        if self._num_filled > _MOST_FILLED:
+            raise self._error(
+                f"with track {track.name}, which goes to frame {last}, {self._num_filled} boxes between key boxes "
+                f"would have to be filled in, at most {_MOST_FILLED} are. If the frame numbers are right, import fewer "
+                "tracks, or export with a box on every frame"
+            )
 
     def _task_source(self, task_id: str | None) -> int:
         """The number of the video that a track belongs to."""
@@ -181,12 +218,11 @@ class _Reader:
         task = by_id.get(task_id) or (self._tasks[0] if self._tasks else _Task())
         if task_id is not None and task_id not in by_id and len(self._tasks) > 1:
             raise self._error(f"a track belongs to task {task_id}, which the head of the file does not have")
-        key = ("task", str(task_id))
-        if key not in self._sources:
+        if task_id not in self._sources:
             names = (task.fields.get("source", ""), task.fields.get("name", ""), self._path.stem)
             source = Source(self._path, tuple(filter(None, names)), task.size(), task.frames())
-            self._sources[key] = self._marks.add_source(source)
-        return self._sources[key]
+            self._sources[task_id] = self._marks.add_source(source)
+        return self._sources[task_id]
 
     def _image_source(self, image: dict[str, str]) -> tuple[int, int]:
         """Number of the video and of the frame that an image is."""
@@ -199,11 +235,7 @@ class _Reader:
                 f"image {image.get('name')!r} has no frame number in its name, expected the like of kitchen/000012.jpg"
             )
         names, frame = found
-        if names not in self._sources:
-            source = Source(self._path, (*names, self._path.stem), size, counts_from=None)
-            self._sources[names] = self._marks.add_source(source)
-        self._marks.count_from(self._sources[names], frame)
-        return self._sources[names], frame
+        return self._pictures.place(names, frame, size), frame
 
     def _number(self, values: dict[str, str], name: str) -> float:
         try:
@@ -218,7 +250,7 @@ class _Reader:
 
     def _frame(self, values: dict[str, str], name: str) -> int:
         text = values.get(name, "")
-        if not text.isdecimal() or int(text[:12]) > LAST_FRAME:
+        if not text.isdecimal() or len(text) > 12 or int(text) > LAST_FRAME:
             raise self._error(f"{name} is {text!r}, expected a whole number of 0 to {LAST_FRAME}")
         return int(text)
 

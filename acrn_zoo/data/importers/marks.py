@@ -24,7 +24,7 @@ VIDEO_SUFFIXES = frozenset(
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()  # noqa: SIM905
 )
 
-_PICTURE = re.compile(r"(?:(.*)/)?([^/]*?)([0-9]+)(?:\.(?:jpe?g|png|bmp|webp|tiff?))?", re.IGNORECASE)
+_PICTURE = re.compile(r"(?:(.*)/)?([^/]*?)([0-9]{1,18})(?:\.(?:jpe?g|png|bmp|webp|tiff?))?", re.IGNORECASE)
 _ANYBODYS_PREFIX = frozenset(("", "img", "image", "frame", "frames", "picture", "im"))
 
 
@@ -43,6 +43,7 @@ class Source:
         frames: the frames that were looked at, where the file says so (a CVAT task on a video).
         counts_from: the number of the first frame: 0, 1, or None if the file does not tell.
         lowest: the lowest number that the file names, with or without a box.
+        of_pictures: whether the frames are pictures that somebody extracted, at a rate that nobody has said.
         has_fractions: whether boxes are fractions of the frame instead of pixels.
         entry: what the file is counted in, for messages: lines, annotations, ...
     """
@@ -53,6 +54,7 @@ class Source:
     frames: range | None = None
     counts_from: int | None = 0
     lowest: int = LAST_FRAME
+    of_pictures: bool = False
     has_fractions: bool = False
     entry: str = "line"
 
@@ -130,7 +132,16 @@ class Marks:
             column.append(value)
 
     def count_from(self, source: int, frame: int) -> None:
-        """Note the number of a picture: the lowest tells whether they count from 0 or from 1."""
+        """Note the number of a picture: the lowest tells whether they count from 0 or from 1.
+
+        Raises:
+            ImportFileError: if it cannot be the number of a frame.
+        """
+        if frame > LAST_FRAME:
+            raise ImportFileError(
+                f"{self.sources[source].file}: a picture has the number {frame}, expected a frame number of 0 to "
+                f"{LAST_FRAME}. Rename pictures whose names end in a date or a time"
+            )
         self.sources[source].lowest = min(self.sources[source].lowest, frame)
 
     def extend_state(self, row: int, attributes: tuple[tuple[str, str], ...]) -> None:
@@ -157,6 +168,45 @@ class Marks:
         if number == len(self.states):
             self.states.append(state)
         return number
+
+
+class PictureSources:
+    """The videos of pictures that say by their names which frame of which video they are.
+
+    Args:
+        file: the annotation file.
+        marks: takes the videos that a picture with a box is of, and no others.
+    """
+
+    def __init__(self, file: Path, marks: Marks) -> None:
+        self._file = file
+        self._marks = marks
+        self._numbers: dict[tuple[str, ...], int] = {}
+        self._lowest: dict[tuple[str, ...], int] = {}
+
+    def place(self, names: tuple[str, ...], frame: int, size: tuple[int, int] | None = None) -> int:
+        """The number of the video, which a picture with a box is of.
+
+        Raises:
+            ImportFileError: if ``frame`` cannot be the number of a frame.
+        """
+        if names not in self._numbers:
+            source = Source(self._file, (*names, self._file.stem), size, counts_from=None, of_pictures=True)
+            source.lowest = self._lowest.get(names, LAST_FRAME)
+            self._numbers[names] = self._marks.add_source(source)
+        self._marks.count_from(self._numbers[names], frame)
+        return self._numbers[names]
+
+    def leave_out(self, name: str, where: str) -> None:
+        """Count a picture without a box. Its number may still be the lowest."""
+        self._marks.leave_out("pictures without a box", where)
+        if (found := split_picture_name(name)) is None:
+            return
+        names, frame = found
+        self._lowest[names] = min(self._lowest.get(names, LAST_FRAME), frame)
+        if names in self._numbers:
+            source = self._marks.sources[self._numbers[names]]
+            source.lowest = min(source.lowest, frame)
 
 
 def split_picture_name(name: str) -> tuple[tuple[str, ...], int] | None:

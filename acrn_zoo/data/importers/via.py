@@ -13,8 +13,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from acrn_zoo.data.importers.coco import as_attributes, as_person_id, read_json
-from acrn_zoo.data.importers.marks import ImportFileError, Marks, Source, State, split_picture_name, stem
+from acrn_zoo.data.importers.coco import as_attributes, as_person_id, is_number, read_json
+from acrn_zoo.data.importers.marks import (
+    ImportFileError,
+    Marks,
+    PictureSources,
+    Source,
+    State,
+    split_picture_name,
+    stem,
+)
 
 _CSV_FIELDS = ("filename", "region_shape_attributes", "region_attributes")
 _VIA3_FIELDS = ("metadata_id", "file_list", "flags", "temporal_coordinates", "spatial_coordinates", "metadata")
@@ -47,14 +55,27 @@ def read_via(path: Path, marks: Marks) -> None:
     for key, picture in pictures.items():
         if not isinstance(picture, dict) or "filename" not in picture or "regions" not in picture:
             raise ImportFileError(f"{path}: {key!r} has no filename and regions, {_EXPECTED}")
-        regions = picture["regions"]
+        name, regions = picture["filename"], picture["regions"]
         regions = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1
+        if not isinstance(name, str) or not isinstance(regions, list):
+            raise ImportFileError(
+                f"{path}: {key!r} has the filename {name!r:.80} and the regions {regions!r:.80}, expected a text and "
+                "a list"
+            )
         for index, region in enumerate(regions):
-            where = f"{path}: {picture['filename']}, region {index}"
+            where = f"{path}: {name}, region {index}"
+            _require_object(region, where)
             shape, attributes = region.get("shape_attributes", {}), region.get("region_attributes", {})
-            reader.add(picture["filename"], shape, attributes, where, index)
+            _require_object(shape, f"{where}, shape_attributes")
+            _require_object(attributes, f"{where}, region_attributes")
+            reader.add(name, shape, attributes, where, index)
         if not regions:
-            marks.leave_out("pictures without a box", f"{path}: {picture['filename']}")
+            reader.sources.leave_out(name, f"{path}: {name}")
+
+
+def _require_object(value: Any, where: str) -> None:  # noqa: ANN401 - any JSON
+    if not isinstance(value, dict):
+        raise ImportFileError(f"{where} is {value!r:.80}, expected a JSON object of names and values")
 
 
 def _is_json(path: Path) -> bool:
@@ -68,7 +89,7 @@ class _Pictures:
     def __init__(self, path: Path, marks: Marks) -> None:
         self._path = path
         self._marks = marks
-        self._sources: dict[tuple[str, ...], int] = {}
+        self.sources = PictureSources(path, marks)
 
     def add(self, name: str, shape: Mapping[str, Any], attributes: Mapping[str, Any], where: str, line: int) -> None:
         """Take a region in."""
@@ -85,11 +106,7 @@ class _Pictures:
         if found is None:
             raise ImportFileError(f"{where}: {name!r} has no frame number, expected the like of kitchen_000012.jpg")
         names, frame = found
-        if names not in self._sources:
-            source = Source(self._path, (*names, self._path.stem), counts_from=None)
-            self._sources[names] = self._marks.add_source(source)
-        self._marks.count_from(self._sources[names], frame)
-        return self._sources[names], frame
+        return self.sources.place(names, frame), frame
 
 
 def _mark(
@@ -110,7 +127,7 @@ def _mark(
 
 
 def _corners(sides: list[Any], where: str) -> tuple[float, float, float, float]:
-    if len(sides) != 4 or not all(isinstance(side, int | float) and math.isfinite(side) for side in sides):
+    if len(sides) != 4 or not all(map(is_number, sides)):
         raise ImportFileError(f"{where}: the box is {sides}, expected the 4 numbers x, y, width, height")
     x, y, width, height = sides
     return x, y, x + width, y + height
@@ -145,7 +162,7 @@ def _read_csv2(path: Path, marks: Marks, file: Iterator[str]) -> None:
             raise ImportFileError(f"{where}: {len(cells)} columns, expected {len(header)}")
         name, shape, attributes = (cells[column] for column in columns)
         if shape.strip() in ("", "{}"):
-            marks.leave_out("pictures without a box", where)
+            pictures.sources.leave_out(name, where)
         else:
             pictures.add(name, _object(shape, where), _object(attributes or "{}", where), where, reader.line_num)
 
@@ -213,6 +230,8 @@ class _Project3:
     def read(self) -> None:
         """Take all regions in."""
         boxes = []
+        for name in ("metadata", "attribute", "file", "view"):
+            _require_object(self._content.get(name, {}), f"{self._path}: {name}")
         for index, (key, row) in enumerate(self._content["metadata"].items()):
             where = f"{self._path}: metadata {key}"
             if not isinstance(row, dict) or not all(isinstance(row.get(name), list) for name in ("z", "xy")):
@@ -271,9 +290,11 @@ class _Project3:
     def _file(self, row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
         try:
             view = self._content["view"][str(row["vid"])]
-            return self._content["file"][str(view["fid_list"][0])]
+            file = self._content["file"][str(view["fid_list"][0])]
         except (KeyError, IndexError, TypeError):
             raise ImportFileError(f"{where} is of view {row.get('vid')!r}, which the file does not have") from None
+        _require_object(file, f"{where}: its file")
+        return file
 
     def _video(self, file: Mapping[str, Any]) -> int:
         name = str(file.get("fname") or file.get("src"))
@@ -284,18 +305,21 @@ class _Project3:
         return self._sources[name]
 
     def _second(self, value: Any, where: str) -> float:  # noqa: ANN401 - any JSON
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        if not is_number(value) or value < 0:
             raise ImportFileError(f"{where}: z is {value!r}, expected seconds")
         return float(value)
 
     def _attributes(self, values: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...]:
         """Names and chosen options; several options of a checkbox stand in one text, split by commas."""
         entries = []
+        _require_object(values, f"{where}, av")
         for key, value in values.items():
             attribute = self._content.get("attribute", {}).get(str(key))
             if attribute is None:
                 raise ImportFileError(f"{where} has a value of attribute {key!r}, which the file does not have")
+            _require_object(attribute, f"{self._path}: attribute {key}")
             options = attribute.get("options") or {}
+            _require_object(options, f"{self._path}: attribute {key}, options")
             chosen = [part.strip() for part in str(value).split(",")] if options else [str(value)]
             entries += [(str(attribute.get("aname")), str(options.get(option, option))) for option in chosen]
         return tuple(sorted(entries))

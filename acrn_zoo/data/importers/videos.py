@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from acrn_zoo.data.folder import VideoEntry
 from acrn_zoo.data.frames import FrameFolder, Video, open_video
 from acrn_zoo.data.importers.marks import VIDEO_SUFFIXES, ImportFileError, Source, split_picture_name, stem
+from acrn_zoo.data.manifest import CUT_SECONDS, FILM_SECONDS, OffsetError, resolve_offset
+from acrn_zoo.data.video import VideoInfo
 
 _PICTURES = (".jpg", ".jpeg", ".png")
 _TOLERANCE = 1e-3  # seconds by which a moment may lie past the end
@@ -85,9 +88,19 @@ class Clock:
         frame_rate: frames a second: of a folder of frames, of pictures that were extracted from a file, or of a
             video that is not at hand. Where it is None, the times are those of the file.
         size: height and width, for videos that are not at hand.
+        offset: second of the annotations that the first frame shows; None to find it by the video's length.
+
+    Raises:
+        ImportFileError: if the length does not tell, or nobody says the frame rate of a folder.
     """
 
-    def __init__(self, found: FoundVideo, frame_rate: float | None, size: tuple[int, int] | None) -> None:
+    def __init__(
+        self,
+        found: FoundVideo,
+        frame_rate: float | None,
+        size: tuple[int, int] | None,
+        offset: float | None = 0.0,
+    ) -> None:
         self.found = found
         self._frame_rate = frame_rate
         self._size = size
@@ -97,6 +110,7 @@ class Clock:
             )
         self._video: Video | None = None if found.path is None else open_video(found.path, frame_rate)
         self._times: npt.NDArray[np.float64] = np.empty(0)
+        self.offset = _offset(found, self.info, offset)
 
     def size(self, source: Source) -> tuple[int, int]:
         """Height and width.
@@ -135,15 +149,19 @@ class Clock:
         return min(lowest, 1)
 
     def times(self, count: int, source: Source) -> npt.NDArray[np.float64]:
-        """``[count]`` seconds at which the first frames are shown.
+        """``[count]`` seconds, in the time of the annotations, at which the first frames are shown.
 
         Raises:
             ImportFileError: if the video has fewer frames, or nobody knows the times.
         """
         if self._frame_rate is not None:
-            times = np.arange(count) / self._frame_rate
-            if self._video is not None and count:
-                self.require_within(float(times[-1]), source, f"frame {count - 1}")
+            times = np.arange(count) / self._frame_rate + self.offset
+            if outside := self._outside(float(times[-1])):
+                raise ImportFileError(
+                    f"{source.file}: frame {count - 1} (counted from 0) of {self.found.video_id!r} is at "
+                    f"{times[-1]:.3f} s by {self._frame_rate:g} frames a second, outside {outside}: is "
+                    "--frame-rate right?"
+                )
             return times
         if self._video is None:
             raise ImportFileError(
@@ -157,26 +175,59 @@ class Clock:
                 f"{source.file}: frame {count - 1} (counted from 0) of {self.found.video_id!r} is annotated, but "
                 f"{self.found.path} has only {len(self._times)} frames: is this the video that was annotated?"
             )
-        return self._times[:count]
+        return self._times[:count] + self.offset
 
     def require_within(self, seconds: float, source: Source, what: str) -> None:
-        """Check that a moment lies in the video.
+        """Check that a moment, in the time of the annotations, lies in the video.
 
         Raises:
             ImportFileError: if it lies past the end, naming both.
         """
-        duration = None if self._video is None else self._video.info.duration
-        if seconds < 0 or (duration is not None and seconds > duration + _TOLERANCE):
-            length = "" if duration is None else f", which is {duration:.3f} s long"
+        if outside := self._outside(seconds):
             raise ImportFileError(
-                f"{source.file}: {what} of {self.found.video_id!r} is at {seconds:.3f} s, outside "
-                f"{self.found.path or 'the video'}{length}"
+                f"{source.file}: {what} of {self.found.video_id!r} is at {seconds:.3f} s, outside {outside}. If the "
+                "annotations count from another moment, say which second the first frame shows: --offset SECONDS (900 "
+                "for 15-minute cuts of AVA's films)"
             )
+
+    def _outside(self, seconds: float) -> str | None:
+        """The video, in words, if a moment is not in it."""
+        duration = None if self.info is None else self.info.duration
+        since = seconds - self.offset
+        if since >= 0 and (duration is None or since <= duration + _TOLERANCE):
+            return None
+        length = "" if duration is None else f", which is {duration:.3f} s long"
+        begin = f" and begins with second {self.offset:g} (--offset)" if self.offset else ""
+        return f"{self.found.path or 'the video'}{length}{begin}"
+
+    @property
+    def info(self) -> VideoInfo | None:
+        """What the video says about itself; None if it is not at hand."""
+        return None if self._video is None else self._video.info
 
     @property
     def is_folder(self) -> bool:
         """Whether the video is a folder of frames."""
         return isinstance(self._video, FrameFolder)
+
+
+def _offset(found: FoundVideo, info: VideoInfo | None, offset: float | None) -> float:
+    if offset == 0.0:
+        return 0.0
+    if found.path is None or info is None:
+        raise ImportFileError(
+            f"The offset of {found.video_id!r} is written beside its path, which is not known: say where the videos "
+            "are (--videos)"
+        )
+    try:
+        return resolve_offset(VideoEntry(found.path, offset), info.duration)
+    except OffsetError as error:
+        length = "does not say how long it is" if info.duration is None else f"is {info.duration:.1f} s long"
+        raise ImportFileError(
+            f"{found.path} {length}: neither a 15-minute cut of an AVA film ({CUT_SECONDS[0]:g} to "
+            f"{CUT_SECONDS[1]:g} s) nor a whole one ({FILM_SECONDS:g} s and more). Say which second of the annotations "
+            "its first frame shows: --offset SECONDS"
+        ) from error
 
 
 def _read_times(video: Video, count: int) -> npt.NDArray[np.float64]:

@@ -4,6 +4,8 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from glob import escape
 from pathlib import Path
 
 from acrn_zoo.data.folder import (
@@ -48,7 +50,7 @@ def write_folder(
     name: str,
     labelled: Labelled,
     splits: Mapping[str, Sequence[str]],
-    videos: Mapping[str, Path | None],
+    videos: Mapping[str, VideoEntry],
     frame_rate: float | None,
     copy: bool,
 ) -> None:
@@ -59,7 +61,7 @@ def write_folder(
         name: of the dataset.
         labelled: annotations and classes.
         splits: name to video ids.
-        videos: video id to file or folder, None where it is not at hand: then the dataset does not name it.
+        videos: those that are at hand; the dataset does not name others.
         frame_rate: of folders of frames.
         copy: copy the videos into the folder instead of naming their paths.
 
@@ -68,9 +70,9 @@ def write_folder(
     """
     with _new_folder(out) as root:
         entries = {}
-        for video_id, path in videos.items():
-            if path is not None:
-                entries[video_id] = VideoEntry(_copy(path, video_id, root) if copy else _kept(path, out, root))
+        for video_id, video in videos.items():
+            path = _copy(video.path, video_id, root) if copy else _kept(video.path, out, root)
+            entries[video_id] = replace(video, path=path)
         for split, ids in splits.items():
             write_table(root / f"{split}.csv", labelled.table[labelled.table["video_id"].isin(ids)])
         write_dataset_folder(
@@ -108,6 +110,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
 
     Of a dataset that is replaced, files that are not part of the new one stay, except annotations of its splits.
     """
+    _remove_leftovers(out)
     partial = out.absolute().with_name(f".{out.name}.{os.getpid()}.part")
     try:
         partial.mkdir(parents=True)
@@ -122,6 +125,16 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise OutputError(f"Cannot write {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove what killed runs into the same place have left; where processes are not in /proc, nobody knows of any."""
+    if not Path("/proc/self").exists():
+        return
+    for path in out.absolute().parent.glob(f".{escape(out.name)}.*.part"):
+        number = path.name.removeprefix(f".{out.name}.").removesuffix(".part")
+        if number.isdecimal() and not Path("/proc", number).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _replace_files(new: Path, out: Path) -> None:

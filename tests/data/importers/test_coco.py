@@ -56,6 +56,7 @@ def test_videos_and_frames(tmp_path: Path, contents: Contents) -> None:
     assert table["person_id"].iloc[0] == 7
     assert math.isnan(table["person_id"].iloc[1])
     assert marks.left_out == {"pictures without a box": 1}
+    assert [source.lowest for source in marks.sources] == [25, 0]
 
 
 @pytest.mark.parametrize("field", ["frame_id", "frame_index", "frame"])
@@ -118,6 +119,10 @@ def test_attributes(tmp_path: Path, contents: Contents) -> None:
         (("images", 0, "frame_id"), -1, r"images\[0\]: the frame is -1, expected a whole number"),
         (("images", 0, "frame_id"), 2.5, r"images\[0\]: the frame is 2.5, expected a whole number"),
         (("images", 0, "video_id"), 9, r"images\[0\] is of video 9, which is not among the videos"),
+        (("images", 0, "video_id"), [1], r"images\[0\] is of video \[1\], expected a number or a name"),
+        (("videos", 0, "id"), [1], r"videos\[0\]: id is \[1\], expected a number or a name"),
+        (("videos",), 5, "videos is 5, expected a list"),
+        (("annotations", 0, "bbox"), [1, 2, 3, 10**400], r"annotations\[0\]: bbox is"),
         (("images", 2, "id"), 10, r"images\[2\] has the id 10, which another image has"),
         (("images", 2, "width"), 81, r"images\[2\] \(x.jpg\) has the size 81x60, other pictures of its video 80x60"),
         (("images", 2), {"file_name": "a.jpg", "id": 4}, r"images\[2\] has no frame_id, and its file_name 'a.jpg'"),
@@ -142,6 +147,7 @@ def test_errors_name_the_entry(tmp_path: Path, where: tuple[Any, ...], value: ob
         ('{"images": [\n  {"id": 1},\n  {"id":', "line 3: not valid JSON"),
         ("[1, 2]", "holds a JSON list, expected an object with images"),
         ("[" * 100_000, "is not JSON"),
+        ("[" + "9" * 5000 + "]", "is not JSON"),
     ],
 )
 def test_other_json(tmp_path: Path, text: str, message: str) -> None:

@@ -147,6 +147,7 @@ def line_of(text: str, part: str) -> int:
         ('xtl="10.00" ', "", "a box has no xtl"),
         ('frame="10"', 'frame="-1"', "frame is '-1', expected a whole number of 0"),
         ('frame="10"', 'frame="5000001"', "frame is '5000001', expected a whole number of 0"),
+        ('frame="10"', 'frame="0000000000005000001"', "frame is '0000000000005000001', expected a whole number of 0"),
         ('frame="10"', 'frame="11"', "track 0 goes from frame 11 to 11"),
         ('frame="10"', 'frame="1" frame="2"', "not well-formed XML"),
     ],
@@ -169,6 +170,48 @@ def test_cut_off(tmp_path: Path) -> None:
 def test_other_xml(tmp_path: Path) -> None:
     with pytest.raises(ImportFileError, match="the outermost element is <annotation>, expected <annotations>"):
         read(tmp_path, "<annotation><object/></annotation>")
+
+
+def test_images_without_a_box_are_counted(tmp_path: Path) -> None:
+    """Their numbers too: the first picture may be one with nobody."""
+    empty = '<image id="{0}" name="hall/00000{0}.jpg" width="96" height="64">{1}</image>'
+    tag = '<tag label="dark" source="manual"></tag>'
+    body = "".join(empty.format(number, shape) for number, shape in enumerate(["", box(1), tag, box(3), ""]))
+    marks = read(tmp_path, document(body, ""))
+    assert marks.left_out == {"pictures without a box": 2, "shapes that are no boxes (tag)": 1}
+    assert marks.examples["pictures without a box"].endswith("annotations.xml, image hall/000000.jpg")
+    assert [source.lowest for source in marks.sources] == [0]
+
+
+def test_videos_without_a_box_are_no_sources(tmp_path: Path) -> None:
+    empty = '<image id="0" name="hall/000000.jpg" width="96" height="64"></image>'
+    assert read(tmp_path, document(empty, "")).sources == []
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ("", "track 0, which goes to frame 4999999, 4999988 boxes .* at most 2000000 are"),
+        (META, "track 0 goes to frame 4999999, but the head of the file says that frame 90 is the last of its task"),
+    ],
+)
+def test_wrong_frame_number_does_not_fill_the_memory(tmp_path: Path, meta: str, message: str) -> None:
+    text = document(f'<track id="0" label="walk">{box(10)}{box(4_999_999)}</track>', meta)
+    with pytest.raises(ImportFileError, match=r"annotations.xml, line \d+: .*" + message):
+        read(tmp_path, text)
+
+
+def test_boxes_that_are_filled_in_are_counted_over_all_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acrn_zoo.data.importers.cvat._MOST_FILLED", 40)
+    track = '<track id="{}" label="walk">' + box(0) + box(21) + box(23, outside=1) + box(90) + "</track>"
+    assert len(read(tmp_path, document(track.format(0)))) == 24
+    with pytest.raises(ImportFileError, match="with track 1, which goes to frame 90, 42 boxes"):
+        read(tmp_path, document(track.format(0) + track.format(1)))
+
+
+def test_box_after_the_last_frame_may_be_outside(tmp_path: Path) -> None:
+    boxes = box(88) + box(92, outside=1)
+    assert len(read(tmp_path, document(f'<track id="0" label="walk">{boxes}</track>'))) == 4
 
 
 def test_image_without_a_number(tmp_path: Path) -> None:

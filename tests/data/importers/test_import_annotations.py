@@ -1,10 +1,11 @@
 """From annotation files to a dataset folder and back."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from acrn_zoo.data.folder import read_dataset_folder
 from acrn_zoo.data.importers import ImportFileError, ImportSummary, find_format, import_annotations, read_classes
+from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.errors import UserError
 from acrn_zoo.files import OutputError, OutputExistsError
 from acrn_zoo.labels import LabelMap, read_label_map
@@ -278,7 +280,11 @@ def test_pictures_of_a_video_file(
     ("names", "options", "message"),
     [
         (["hall_0.jpg"], {"first_frame": 1}, "frame 0 of 'hall' is annotated, but the first frame has the number 1"),
-        (["hall_99.jpg"], {"frame_rate": 10}, r"frame 98 of 'hall' is at 9.800 s, outside .*which is 4.000 s long"),
+        (
+            ["hall_99.jpg"],
+            {"frame_rate": 10},
+            r"frame 98 \(counted from 0\) of 'hall' is at 9.800 s by 10 .*which is 4.000 s long",
+        ),
     ],
 )
 def test_pictures_that_are_not_of_the_video(
@@ -349,6 +355,64 @@ def test_moment_outside_the_video(tmp_path: Path, videos: Path, moment: str) -> 
     message = rf"of 'kitchen' is at {float(moment):.3f} s, outside .*kitchen.mp4, which is 4.000 s long"
     with pytest.raises(ImportFileError, match=message):
         importing([tmp_path / "a.csv"], tmp_path / "out", videos=videos)
+
+
+@pytest.mark.parametrize(("offset", "shown"), [(900.0, 900), (2.5, 2.5)])
+def test_annotations_in_the_time_of_a_film(tmp_path: Path, videos: Path, offset: float, shown: float) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(f"kitchen,{shown},0,0,1,1,5,0\nkitchen,{shown + 4},0,0,1,1,5,0\n")
+    importing([file], tmp_path / "out", videos=videos, offset=offset)
+    folder = read_dataset_folder(tmp_path / "out")
+    assert folder.videos["kitchen"].offset == offset
+    assert read_annotations(folder.split("train").annotations)["timestamp"].tolist() == [shown, shown + 4]
+    importing([file], tmp_path / "copied", videos=videos, offset=offset, copy=True)
+    assert read_dataset_folder(tmp_path / "copied").videos["kitchen"].offset == offset
+
+
+@pytest.mark.parametrize(
+    ("moment", "offset", "message"),
+    [
+        (900, 0.0, r"is at 900.000 s, outside .* is 4.000 s long. .* say which second .*: --offset SECONDS \(900 "),
+        (899.9, 900.0, r"the first moment .* is at 899.900 s, .* begins with second 900 \(--offset\)"),
+        (904.1, 900.0, r"the first moment .* is at 904.100 s, .* begins with second 900 \(--offset\)"),
+        (1, "auto", r"kitchen.mp4 is 4.0 s long: neither a 15-minute cut .*: --offset SECONDS"),
+    ],
+)
+def test_moments_outside_the_part_of_a_film(
+    tmp_path: Path, videos: Path, moment: float, offset: float | Literal["auto"], message: str
+) -> None:
+    (tmp_path / "a.csv").write_text(f"kitchen,{moment},0,0,1,1,5,0\n")
+    with pytest.raises(ImportFileError, match=message):
+        importing([tmp_path / "a.csv"], tmp_path / "out", videos=videos, offset=offset)
+
+
+def test_cuts_of_films_are_told_by_their_length(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for name, end in (("cut", 901), ("film", 2000)):
+        with VideoWriter(tmp_path / "videos" / f"{name}.mp4", (16, 16), 25) as writer:
+            for time in (0, end):
+                writer.write(np.zeros((16, 16, 3), np.uint8), time)
+    (tmp_path / "a.csv").write_text("cut,0902,0,0,1,1,5,0\nfilm,0902,0,0,1,1,5,0\n")
+    importing([tmp_path / "a.csv"], tmp_path / "out", videos=tmp_path / "videos", offset="auto")
+    offsets = {name: video.offset for name, video in read_dataset_folder(tmp_path / "out").videos.items()}
+    assert offsets == {"cut": 900, "film": 0}
+
+
+@pytest.mark.parametrize("frame_rate", [None, 25])
+def test_frames_of_a_part_of_a_film(tmp_path: Path, videos: Path, rows: Read, frame_rate: float | None) -> None:
+    file = cvat(tmp_path / "a.xml", [("walk", range(60), moving, nothing)])
+    importing([file], tmp_path / "out", videos=videos, offset=900, frame_rate=frame_rate)
+    assert [row[:3] for row in rows(tmp_path / "out")] == [
+        ("kitchen", 900, (0, 8, 20, 56)),
+        ("kitchen", 901, (6.25, 8, 26.25, 56)),
+        ("kitchen", 902, (12.5, 8, 32.5, 56)),
+    ]
+
+
+def test_offset_of_videos_that_are_not_at_hand(tmp_path: Path) -> None:
+    """It would be lost: dataset.json has it beside the path."""
+    with pytest.raises(ImportFileError, match=r"The offset of 'v00' is written beside its path, .*--videos"):
+        importing([many(tmp_path, 1)], tmp_path / "out", offset=900)
 
 
 def test_ava(tmp_path: Path, videos: Path) -> None:
@@ -465,6 +529,17 @@ def test_nothing_is_left_when_writing_fails(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_leftovers_of_killed_runs_are_removed(tmp_path: Path) -> None:
+    """Not those of runs that go on, nor those of another dataset."""
+    file, dead = many(tmp_path, 1), 4_194_305  # one more than Linux gives
+    names = [f".out.{dead}.part", f".out.{os.getppid()}.part", f".other.{dead}.part", ".out.mine.part"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.csv").write_text("half")
+    importing([file], tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.glob(".*")) == sorted(names[1:])
+
+
 def test_videos_in_the_dataset_folder_are_relative(tmp_path: Path, videos: Path, two: list[Path]) -> None:
     importing(two, tmp_path / "out", videos=videos, copy=True)
     importing(two, tmp_path / "out", videos=tmp_path / "out" / "videos", overwrite=True)
@@ -499,13 +574,21 @@ def test_format(tmp_path: Path, head: str, expected: str) -> None:
         (b"PK\x03\x04", "is a ZIP archive, as CVAT exports it: unpack it"),
         (b'{"hello": 1}', "is of none of the formats cvat, via, coco, ava"),
         (b"hello", "is of none of the formats"),
-        (b"", "is of none of the formats"),
+        (b"", "is empty, expected annotations"),
+        (b"\xef\xbb\xbf\r\n ", "is empty, expected annotations"),
     ],
 )
 def test_unknown_format(tmp_path: Path, head: bytes, message: str) -> None:
     (tmp_path / "file").write_bytes(head)
     with pytest.raises(ImportFileError, match=message):
         find_format(tmp_path / "file")
+
+
+@pytest.mark.parametrize("format", ["cvat", "via", "coco", "ava"])
+def test_empty_file_of_a_format_that_is_said(tmp_path: Path, format: str) -> None:
+    (tmp_path / "a").write_text("\n")
+    with pytest.raises(ImportFileError, match="a is empty, expected annotations"):
+        importing([tmp_path / "a"], tmp_path / "out", format=format)
 
 
 def test_formats_are_not_mixed(tmp_path: Path, two: list[Path]) -> None:

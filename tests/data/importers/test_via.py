@@ -80,6 +80,37 @@ def test_pictures_as_csv(tmp_path: Path, contents: Contents, mark: str) -> None:
     assert table["attributes"].tolist() == [{"action": "walk"}]
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_pictures_without_a_box_tell_the_first_number(tmp_path: Path, is_first: bool) -> None:
+    empty = {"kitchen_000000.jpg1": {"filename": "kitchen_000000.jpg", "regions": []}}
+    marks = read(tmp_path / "via.json", empty | pictures() if is_first else pictures() | empty)
+    assert [source.lowest for source in marks.sources] == [0]
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (("filename",), 5, "'kitchen_000026.jpg8123' has the filename 5"),
+        (("regions",), 5, "'kitchen_000026.jpg8123' has .* the regions 5, expected a text and a list"),
+        (("regions",), [5], "kitchen_000026.jpg, region 0 is 5, expected a JSON object"),
+        (("regions", 0, "shape_attributes"), 5, "region 0, shape_attributes is 5, expected a JSON object"),
+        (("regions", 0, "region_attributes"), [1], r"region 0, region_attributes is \[1\], expected a JSON object"),
+        (("regions", 0, "shape_attributes"), RECTANGLE | {"x": 10**400}, "region 0: the box is"),
+        (("filename",), "kitchen_1612345678901.jpg", "a picture has the number 1612345678901, expected a frame number"),
+        (("filename",), f"kitchen_{'9' * 5000}.jpg", "a picture has the number 9+, expected a frame number"),
+    ],
+)
+def test_errors_of_pictures(tmp_path: Path, where: tuple[Any, ...], value: object, message: str) -> None:
+    given = pictures()
+    *path, last = where
+    target = given["kitchen_000026.jpg8123"]
+    for key in path:
+        target = target[key]
+    target[last] = value
+    with pytest.raises(ImportFileError, match="via.json: .*" + message):
+        read(tmp_path / "via.json", given)
+
+
 def project3() -> dict[str, Any]:
     """A project of VIA 3: two videos and a picture."""
     return {
@@ -188,6 +219,14 @@ def test_videos_as_csv(tmp_path: Path, contents: Contents) -> None:
         (("metadata", "1_a", "xy"), [2, 1, 2, 3, None], "metadata 1_a: the box is"),
         (("metadata", "1_a", "vid"), "9", "metadata 1_a is of view '9', which the file does not have"),
         (("metadata", "1_a", "av"), {"7": "1"}, "metadata 1_a has a value of attribute '7', which the file does not"),
+        (("metadata", "1_a", "z"), [10**400], "metadata 1_a: z is 10+, expected seconds"),
+        (("metadata", "1_a", "av"), 5, "metadata 1_a, av is 5, expected a JSON object"),
+        (("metadata",), [], r"metadata is \[\], expected a JSON object"),
+        (("attribute",), [], r"attribute is \[\], expected a JSON object"),
+        (("attribute", "1"), 5, "attribute 1 is 5, expected a JSON object"),
+        (("attribute", "1", "options"), ["walk"], r"attribute 1, options is \['walk'\], expected a JSON object"),
+        (("file",), 5, "file is 5, expected a JSON object"),
+        (("file", "1"), "kitchen.mp4", "metadata 1_a: its file is 'kitchen.mp4', expected a JSON object"),
         (("file", "2", "fname"), "portrait.jpg", "'portrait.jpg' has no frame number"),
     ],
 )
