@@ -232,7 +232,8 @@ def create_person_detector(
         FASTER_RCNN_WEIGHTS.url,
         sha256_prefix=FASTER_RCNN_HASH,
         progress=progress,
-        advice="read it with acrn_zoo.people.load_faster_rcnn(path), or say where the people are (--boxes FILE)",
+        advice="read it with acrn_zoo.people.load_faster_rcnn(path), or say where the people are (`predict --boxes "
+        'FILE`; for a dataset, a file named as "proposals" in its dataset.json)',
     )
     return load_faster_rcnn(path, threshold=threshold, device=resolved)
 

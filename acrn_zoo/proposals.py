@@ -4,7 +4,8 @@ The file is CSV, ``video_id,timestamp,x1,y1,x2,y2,score`` (:func:`acrn_zoo.table
 of the frame with 6 digits. A keyframe with nobody is a row of its first two columns alone.
 
 Finding takes hours on a large dataset. While it goes on, every keyframe is appended to ``FILE.partial`` in one
-piece, and a run that was killed is continued where it stopped.
+piece, and a run that was killed is continued where it stopped. A finished file can be reopened, to find the people
+of keyframes that were annotated since.
 """
 
 import json
@@ -21,18 +22,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from acrn_zoo.data.clips import ClipSampling, read_clips
+from acrn_zoo.data.clips import END_TOLERANCE, ClipSampling, read_clips
 from acrn_zoo.data.folder import VideoEntry
 from acrn_zoo.data.frames import open_video
 from acrn_zoo.data.manifest import OffsetError, resolve_offset
 from acrn_zoo.data.video import VideoError
 from acrn_zoo.errors import UserError
-from acrn_zoo.files import OutputError, require_writable
+from acrn_zoo.files import OutputError, replacing, require_writable
 from acrn_zoo.people import PeopleDetector, find_people
 from acrn_zoo.structures import Keyframe
-from acrn_zoo.tables import PROPOSAL_COLUMNS, read_annotations, timestamp_key, write_table
+from acrn_zoo.tables import PROPOSAL_COLUMNS, read_annotations, read_proposals, timestamp_key, write_table
 
 PARTIAL_VERSION = 1
+_HEADER_BEGIN = b'{"settings": {'
 _DIGITS = 6
 _KEYFRAME_ALONE = ClipSampling(length=1)
 
@@ -87,6 +89,32 @@ def partial_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
+def missing_keyframes(path: Path, keyframes: Mapping[str, Sequence[float]]) -> int:
+    """How many of the keyframes a finished file does not know.
+
+    Raises:
+        TableError: if it is no file of proposals.
+    """
+    known = _finished(path)
+    return sum(_key(video_id, moment) not in known for video_id, moments in keyframes.items() for moment in moments)
+
+
+def reopen(path: Path, settings: Mapping[str, str | float]) -> None:
+    """Make a finished file one that :func:`find_proposals` continues: all that it knows counts as done.
+
+    Args:
+        path: the file. It stays as it is until the run ends.
+        settings: of the run that is to continue it; the file does not say with which it was made.
+
+    Raises:
+        TableError: if it is no file of proposals.
+        OutputError: if ``FILE.partial`` cannot be written.
+    """
+    lines = [_header(settings), *_finished(path).values()]
+    with replacing(partial_file(path)) as partial:
+        partial.write_text("".join(f"{_text(line)}\n" for line in lines), encoding="utf-8")
+
+
 def find_proposals(
     path: str | Path,
     keyframes: Mapping[str, Sequence[float]],
@@ -100,10 +128,10 @@ def find_proposals(
 ) -> ProposalsSummary:
     """Find the people of keyframes and write them to a file.
 
-    A run that ended early is continued: what ``FILE.partial`` holds is not done again. A video that cannot be read,
-    or ends before its keyframes do, is left for the summary and the others go on; then the file is written without
-    the missing keyframes and ``FILE.partial`` stays, so that the same call does what is missing once the video is
-    mended.
+    A run that ended early is continued: what ``FILE.partial`` holds is not done again, and what a finished file beside
+    it knows of other keyframes stays in it. A video that cannot be read, or ends before its keyframes do, is left for
+    the summary and the others go on; then the file is written without the missing keyframes and ``FILE.partial`` stays,
+    so that the same call does what is missing once the video is mended.
 
     Args:
         path: the CSV file.
@@ -119,6 +147,7 @@ def find_proposals(
     Raises:
         OutputExistsError: if the file exists, is not that of a run to be continued, and ``overwrite`` is false.
         OutputError: if it cannot be written.
+        TableError: if a file that is continued is no file of proposals.
         ProposalsError: if the earlier run had other settings, or its file is damaged.
         PeopleError: if the detector's answer cannot be used.
     """
@@ -128,6 +157,7 @@ def find_proposals(
     if overwrite:
         partial_path.unlink(missing_ok=True)
     total = sum(map(len, keyframes.values()))
+    kept = _merged(keyframes, _finished(path)) if path.exists() and not overwrite else keyframes
     problems = {}
     with _PartialFile(partial_path, settings) as partial:
         todo = {video_id: partial.missing(video_id, timestamps) for video_id, timestamps in keyframes.items()}
@@ -143,11 +173,12 @@ def find_proposals(
                         progress(num_done, total)
             except (VideoError, OffsetError, _MissingError) as error:
                 problems[video_id] = str(error)
-    people = _read_partial(partial_path, keyframes)
+    people = _read_partial(partial_path, kept)
     write_table(path, people)
     if not problems:
         partial_path.unlink()
-    return ProposalsSummary(path, num_done, int(people["score"].notna().sum()), problems)
+    num_keyframes = len(people.drop_duplicates(["video_id", "timestamp"]))
+    return ProposalsSummary(path, num_keyframes, int(people["score"].notna().sum()), problems)
 
 
 class _MissingError(Exception):
@@ -168,7 +199,7 @@ def _keyframes_of(
         offset = resolve_offset(video, opened.info.duration)
         moments = {timestamp - offset: timestamp for timestamp in timestamps if timestamp >= offset}
         missing = set(timestamps)
-        for clip in read_clips(opened, moments, _KEYFRAME_ALONE, lambda frame: frame):
+        for clip in read_clips(opened, moments, _KEYFRAME_ALONE, lambda frame: frame, tolerance=END_TOLERANCE):
             yield moments[clip.timestamp], clip.keyframe
             missing.discard(moments[clip.timestamp])
     if missing:
@@ -194,10 +225,12 @@ class _PartialFile:
 
     def __init__(self, path: Path, settings: Mapping[str, str | float]) -> None:
         self.path = path
-        header = {"version": PARTIAL_VERSION, "settings": dict(settings)}
-        is_new = not path.exists() or path.stat().st_size == 0
+        header = _header(settings)
+        has_content = path.exists() and path.stat().st_size > 0
+        is_new = not has_content or _is_torn_header(path)
         if not is_new:
             _check_header(path, header)
+        if has_content:
             _cut_off_torn_line(path)
         self._done = set() if is_new else {_key(line["video_id"], line["timestamp"]) for line in _lines(path)}
         try:
@@ -232,6 +265,10 @@ class _PartialFile:
             raise OutputError(f"Cannot write {self.path}: the disk took only a part (is it full?)")
 
 
+def _header(settings: Mapping[str, str | float]) -> dict[str, Any]:
+    return {"version": PARTIAL_VERSION, "settings": dict(settings)}
+
+
 def _text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, sort_keys=True)
 
@@ -247,6 +284,13 @@ def _cut_off_torn_line(path: Path) -> None:
         for line in file:
             end += len(line) if line.endswith(b"\n") else 0
         file.truncate(end)
+
+
+def _is_torn_header(path: Path) -> bool:
+    """Whether a file ends within its first line, and this begins as a partial file does."""
+    with path.open("rb") as file:
+        first = file.readline()
+    return not first.endswith(b"\n") and first[: len(_HEADER_BEGIN)] == _HEADER_BEGIN[: len(first)]
 
 
 def _check_header(path: Path, expected: Mapping[str, Any]) -> None:
@@ -273,6 +317,28 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path}, line {number}: damaged ({error}). Delete this line and run again; the keyframe is then "
                     "done once more."
                 ) from error
+
+
+def _finished(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The keyframes of a finished file, as the lines of a partial one."""
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for video_id, timestamp, *person in read_proposals(path).itertuples(index=False, name=None):
+        line = lines.setdefault(_key(video_id, timestamp), {"video_id": video_id, "timestamp": timestamp, "people": []})
+        if not math.isnan(person[0]):
+            line["people"].append(person)
+    return lines
+
+
+def _merged(
+    keyframes: Mapping[str, Sequence[float]], lines: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> dict[str, tuple[float, ...]]:
+    """The keyframes of both, ascending in each video."""
+    merged = {
+        video_id: {_key(video_id, moment): moment for moment in moments} for video_id, moments in keyframes.items()
+    }
+    for key, line in lines.items():
+        merged.setdefault(line["video_id"], {}).setdefault(key, line["timestamp"])
+    return {video_id: tuple(sorted(moments.values())) for video_id, moments in merged.items()}
 
 
 def _read_partial(path: Path, keyframes: Mapping[str, Sequence[float]]) -> pd.DataFrame:

@@ -13,14 +13,17 @@ import pandas as pd
 import pytest
 
 from acrn_zoo import dataset_check
+from acrn_zoo.data.dataset import EvaluationDataset, TrainingDataset
 from acrn_zoo.data.folder import DatasetError, DatasetFolder, Split, VideoEntry, write_dataset_folder
 from acrn_zoo.data.manifest import ManifestEntry
 from acrn_zoo.data.synthetic import write_synthetic_video
 from acrn_zoo.dataset_check import check_dataset, draw_samples, report_as_json, report_as_text
-from acrn_zoo.dataset_check.sources import Source
+from acrn_zoo.dataset_check.annotations import BoxWords, check_boxes
+from acrn_zoo.dataset_check.geometry import off_by_one
+from acrn_zoo.dataset_check.sources import Source, read_source
 from acrn_zoo.dataset_check.videos import check_times
 from acrn_zoo.labels import LabelMap
-from acrn_zoo.tables import read_annotations, read_predictions, read_proposals, write_table
+from acrn_zoo.tables import ANNOTATION_COLUMNS, read_annotations, read_predictions, read_proposals, write_table
 
 SIZE = (96, 128)
 NUM_KEYFRAMES = 31
@@ -150,6 +153,13 @@ def proposals(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Plant:
     return plant
 
 
+def change_pickle(folder: Path, key: str, value: np.ndarray) -> None:
+    path = folder / "val_proposals.pkl"
+    content = pickle.loads(path.read_bytes())
+    assert key in content
+    path.write_bytes(pickle.dumps({**content, key: value}))
+
+
 def text(name: str, content: str) -> Plant:
     return lambda folder: (folder / name).write_text(content)
 
@@ -160,6 +170,16 @@ def appended(name: str, content: str) -> Plant:
 
 def pixels(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(x1=table.x1 * 340, x2=table.x2 * 340, y1=table.y1 * 256, y2=table.y2 * 256)
+
+
+def percent(table: pd.DataFrame) -> pd.DataFrame:
+    """With one that reaches to 100, below the 96 pixels of the frame."""
+    return table.assign(**(table[CORNERS] * 100)).assign(y2=lambda t: t.y2.where(t.index > 0, 100))
+
+
+def small_pixels(table: pd.DataFrame) -> pd.DataFrame:
+    """None beyond 100, but within the frame."""
+    return table.assign(x1=table.x1 * 50, x2=table.x2 * 50, y1=table.y1 * 96, y2=table.y2 * 96)
 
 
 def width_height(table: pd.DataFrame) -> pd.DataFrame:
@@ -207,8 +227,18 @@ def both(*plants: Plant) -> Plant:
 
 FAULTS: dict[str, tuple[Plant, str, str, int | None]] = {
     # name: plant, kind, severity, count
-    "id 0 to 2": (annotations("val", lambda t: t.assign(action_id=t.action_id - 1)), "ids-off-by-one", "error", 93),
-    "id 2 to 4": (annotations("val", lambda t: t.assign(action_id=t.action_id + 1)), "ids-off-by-one", "error", 93),
+    "id 0 to 2": (
+        both(*(annotations(split, lambda t: t.assign(action_id=t.action_id - 1)) for split in ("train", "val"))),
+        "ids-off-by-one",
+        "error",
+        186,
+    ),
+    "id 2 to 4": (
+        both(*(annotations(split, lambda t: t.assign(action_id=t.action_id + 1)) for split in ("train", "val"))),
+        "ids-off-by-one",
+        "error",
+        186,
+    ),
     "id 99": (annotations("train", put([4, 5], "action_id", 99)), "unknown-class", "error", 2),
     "pixels": (annotations("val", pixels), "boxes-in-pixels", "error", 93),
     "two boxes in pixels": (annotations("val", put([0, 4], CORNERS, [10, 10, 90, 90])), "boxes-in-pixels", "error", 2),
@@ -216,6 +246,8 @@ FAULTS: dict[str, tuple[Plant, str, str, int | None]] = {
     "far outside": (annotations("val", put(3, ["x1", "x2"], [0.9, 1.6])), "boxes-outside", "error", 1),
     "inverted": (annotations("val", put(3, ["y1", "y2"], [0.9, 0.1])), "boxes-inverted", "error", 1),
     "flat": (annotations("val", put(3, ["y1", "y2"], 0.5)), "boxes-empty", "error", 1),
+    "boxes in percent": (annotations("val", percent), "boxes-in-percent", "error", 93),
+    "boxes in pixels of a small frame": (annotations("val", small_pixels), "boxes-in-pixels", "error", 93),
     "widths": (annotations("val", width_height), "boxes-as-width-height", "error", None),
     "nobody": (appended("val.csv", "street,3.9\n"), "keyframes-without-people", "note", 1),
     "twice": (annotations("val", lambda t: pd.concat([t, t.iloc[5:8]])), "duplicate-rows", "warning", 3),
@@ -249,6 +281,18 @@ FAULTS: dict[str, tuple[Plant, str, str, int | None]] = {
         annotations("val", lambda t: t.assign(action_id=t.action_id.where((t.action_id != 3) | (t.index < 30), 2))),
         "rare-classes",
         "note",
+        1,
+    ),
+    "rare to learn from": (
+        annotations("train", lambda t: t.assign(action_id=t.action_id.where((t.action_id != 3) | (t.index < 30), 2))),
+        "rare-classes",
+        "note",
+        1,
+    ),
+    "one name for two classes": (
+        entry(lambda content: content["classes"].update({"2": "walk"})),
+        "classes-of-one-name",
+        "warning",
         1,
     ),
     "never trained": (
@@ -326,6 +370,30 @@ FAULTS: dict[str, tuple[Plant, str, str, int | None]] = {
     ),
     "proposals in pixels": (proposals(pixels), "proposal-boxes-in-pixels", "error", 186),
     "proposals swapped": (proposals(swapped), "proposal-boxes-swapped", "error", None),
+    "proposals in percent": (
+        proposals(percent),
+        "proposal-boxes-in-percent",
+        "error",
+        186,
+    ),
+    "proposal without area": (
+        appended("train_proposals.csv", "kitchen,0,1,0.1,1,0.5,0.9\n"),
+        "proposal-boxes-empty",
+        "note",
+        1,
+    ),
+    "proposals of nobody": (
+        proposals(lambda t: t.assign(**{name: t[name].where(t.timestamp > 0) for name in [*CORNERS, "score"]})),
+        "keyframes-with-nobody-proposed",
+        "warning",
+        2,
+    ),
+    "nobody in a pickle": (
+        lambda folder: change_pickle(folder, "street,0.5", np.zeros((0, 5))),
+        "keyframes-with-nobody-proposed",
+        "warning",
+        1,
+    ),
     "percent": (proposals(lambda t: t.assign(score=95)), "proposal-scores", "error", 186),
     "low recall": (proposals(lambda t: t[t.index % 3 > 0]), "proposal-recall", "warning", 58),
 }
@@ -363,7 +431,7 @@ def test_pickled_proposals_may_have_no_scores_or_wrong_ones(folder: Path) -> Non
     assert check_dataset(folder, with_videos=False).findings == ()
     (folder / "val_proposals.pkl").write_bytes(pickle.dumps({key: boxes * 100 for key, boxes in content.items()}))
     report = check_dataset(folder, with_videos=False)
-    assert kinds_of(report) == ["proposal-boxes-in-pixels", "proposal-scores"]
+    assert kinds_of(report) == ["proposal-boxes-in-percent", "proposal-scores"]
     assert report.findings[0].examples[0].startswith("val_proposals.pkl: street at 0 s: ")
     (folder / "val_proposals.pkl").write_bytes(pickle.dumps([1, 2]))
     assert kinds_of(check_dataset(folder, with_videos=False)) == ["unreadable-file"]
@@ -444,6 +512,13 @@ PREDICTION_FAULTS: dict[str, tuple[Plant, list[str], str, str]] = {
         "hardly",
     ),
     "pixels": (predicted(pixels), ["predictions-in-pixels"], "error", "of a frame of about 340x256"),
+    "boxes in percent": (
+        predicted(lambda t: t.assign(**(t[CORNERS] * 100))),
+        ["predictions-in-percent"],
+        "error",
+        "in percent",
+    ),
+    "widths": (predicted(width_height), ["predictions-as-width-height"], "error", "Read as x, y, width, height"),
     "swapped": (predicted(swapped), ["predictions-swapped"], "error", "x and y exchanged"),
     "pixels, swapped": (
         predicted(lambda t: swapped(pixels(t))),
@@ -541,6 +616,12 @@ def test_predictions_are_compared_with_the_split_whose_keyframes_they_meet(folde
     assert report.predictions.split == "train"
 
 
+def test_a_missing_file_of_predictions_is_not_explained_with_dataset_json(folder: Path) -> None:
+    (finding,) = check_dataset(folder, predictions=folder / "nope.csv", with_videos=False).findings
+    assert "nope.csv, where --predictions expects the predictions" in finding.message
+    assert "dataset.json" not in finding.message + finding.advice
+
+
 def test_a_video_without_any_prediction_is_not_overlooked(folder: Path) -> None:
     table = _predicted(read_annotations(folder / "train.csv"))
     write_table(folder / "predictions.csv", table[table["video_id"] == "kitchen"])
@@ -585,6 +666,106 @@ def test_moments_outside_are_not_explained_by_what_is_unlikely(timestamps: Seque
     (finding,), is_outside = check_times(source, {"film": entry_of(duration)})
     assert finding.kind == "timestamps-outside"
     assert is_outside.tolist() == [timestamp > duration for timestamp in timestamps]
+
+
+@pytest.mark.parametrize(
+    ("counts", "known", "elsewhere", "shift"),
+    [
+        ({0: 5, 1: 5, 2: 5}, (1, 2, 3), (), 1),
+        ({0: 5, 1: 5, 2: 5}, (1, 2, 3), (0, 1), 1),
+        ({0: 5, 1: 5, 2: 5}, (1, 2, 3), (1, 3), None),  # the 3 of the other file
+        ({2: 5, 3: 5, 4: 5}, (1, 2, 3), (), -1),
+        ({2: 5, 3: 5, 4: 5}, (1, 2, 3), (1,), None),
+        ({2: 41, 3: 21, 4: 1}, (1, 2, 3), (), None),  # a slip of the pen
+        ({5: 1, 81: 1}, tuple(range(1, 81)), (), None),  # would not reach down to 1
+        ({2: 1, 81: 1}, tuple(range(1, 81)), (), -1),
+        (dict.fromkeys(range(1, 80), 100) | {0: 30}, tuple(range(1, 81)), (), 1),  # rare as some classes are
+        ({4: 5, 5: 5}, (5, 6), (), 1),  # classes that do not begin with 1
+        ({4: 5, 5: 5}, (5, 6, 7), (), None),
+        ({4: 5}, (5,), (), None),
+        ({1: 5, 2: 5}, (1, 2, 3), (), None),
+        ({0: 5, 3: 5}, (1, 2, 3), (), None),
+    ],
+)
+def test_ids_are_off_by_one_only_with_evidence(
+    counts: dict[int, int], known: tuple[int, ...], elsewhere: tuple[int, ...], shift: int | None
+) -> None:
+    assert off_by_one(counts, known, elsewhere) == shift
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        annotations("val", lambda t: t.assign(action_id=t.action_id - 1)),  # the other split has ids of the classes
+        both(
+            annotations("train", lambda t: t.assign(action_id=t.action_id.replace(1, 2))),
+            annotations("val", lambda t: t.assign(action_id=t.action_id.replace(1, 2).where(t.index != 2, 4))),
+        ),
+    ],
+    ids=["one split alone", "a slip of the pen"],
+)
+def test_sound_ids_are_not_to_be_shifted(folder: Path, plant: Plant) -> None:
+    plant(folder)
+    report = check_dataset(folder)
+    assert "unknown-class" in kinds_of(report)
+    assert "ids-off-by-one" not in kinds_of(report)
+
+
+def test_percent_are_not_taken_for_pixels_where_the_frames_are_large_or_unknown(folder: Path) -> None:
+    annotations("val", lambda table: table.assign(**(table[CORNERS] * 80)))(folder)
+    assert kinds_of(check_dataset(folder, with_videos=False)) == ["boxes-in-percent"]
+    source = read_source(folder / "val.csv", read_annotations, ANNOTATION_COLUMNS, "annotations of val")[0]
+    assert source is not None
+    for size, kind in (((1280, 720), "boxes-in-percent"), ((128, 96), "boxes-in-pixels")):
+        (finding,) = check_boxes(source, BoxWords(), {"street": size})
+        assert finding.kind == kind
+
+
+def test_many_names_of_one_file_are_not_all_listed(folder: Path) -> None:
+    copies = {f"copy {number}": {"path": "videos/kitchen.mp4", "offset": 0} for number in range(40)}
+    entry(lambda content: content["videos"].update(copies))(folder)
+    (finding,) = [finding for finding in check_dataset(folder).findings if finding.kind == "same-file"]
+    assert finding.message == "1 video file under several video ids."
+    assert finding.count == 41
+    assert finding.examples == ("kitchen, copy 0, copy 1 and 38 more",)
+
+
+@pytest.mark.parametrize("name", ["val.csv", "train_proposals.csv", "val_excluded.csv"])
+def test_a_file_that_may_not_be_read_is_a_finding(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def forbidding(opened: Callable[..., Any]) -> Callable[..., Any]:
+        def open_allowed(file: Any, *arguments: Any, **options: Any) -> Any:
+            if Path(str(file)).name == name:
+                raise PermissionError(13, "Permission denied", str(file))
+            return opened(file, *arguments, **options)
+
+        return open_allowed
+
+    monkeypatch.setattr("builtins.open", forbidding(open))
+    monkeypatch.setattr(Path, "open", forbidding(Path.open))
+    (finding,) = check_dataset(folder, with_videos=False).findings
+    assert (finding.kind, finding.severity) == ("unreadable-file", "error")
+    assert f"{name} cannot be read (Permission denied)" in finding.message
+
+
+def test_a_dataset_without_splits(folder: Path) -> None:
+    entry(lambda content: content.update(splits={}))(folder)
+    kinds = {finding.kind: finding.severity for finding in check_dataset(folder).findings}
+    assert kinds == {"no-splits": "warning", "unannotated-videos": "note"}
+
+
+def test_what_is_said_of_keyframes_is_true(folder: Path) -> None:
+    """The sentences of two findings, beside what training and evaluation do."""
+    appended("train.csv", "kitchen,3.9\n")(folder)
+    proposals(lambda table: table[(table.video_id != "kitchen") | (table.timestamp > 0)])(folder)
+    sentences = {finding.kind: f"{finding.message} {finding.advice}" for finding in check_dataset(folder).findings}
+    training = TrainingDataset.from_folder(folder)
+    nobody = next(index for index in range(len(training)) if training.annotations.keyframes[index] == ("kitchen", 3.9))
+    assert len(training[nobody].boxes) == 0
+    assert "training reads their clips" in sentences["keyframes-without-people"]
+    evaluation = EvaluationDataset.from_folder(folder, "train")
+    first = next(index for index in range(len(evaluation)) if evaluation.annotations.keyframes[index] == ("kitchen", 0))
+    assert evaluation[first].person_scores.tolist() == [1]
+    assert "one box with score 1" in sentences["keyframes-without-proposals"]
 
 
 def test_one_split_alone(folder: Path) -> None:

@@ -12,7 +12,7 @@ from acrn_zoo import loading_speed
 from acrn_zoo.data.annotations import read_annotations
 from acrn_zoo.data.batch import collate
 from acrn_zoo.data.clips import ClipSampling
-from acrn_zoo.data.dataset import Sample, TrainingDataset
+from acrn_zoo.data.dataset import Sample, SampleError, TrainingDataset
 from acrn_zoo.data.folder import VideoEntry
 from acrn_zoo.data.transforms import RandomAugmentation
 from acrn_zoo.loading_speed import LoadingSpeed, SpeedError, measure_loading, measure_step
@@ -86,6 +86,20 @@ def test_workers(dataset: Counting) -> None:
     speed = measure_loading(dataset, num_workers=1, batch_size=1, num_batches=2)
     assert dataset.asked == []  # all of it happened elsewhere
     assert speed.clips_per_second > 0
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_clip_that_cannot_be_read(small_video: Path, tmp_path: Path, num_workers: int) -> None:
+    """The message is the same, whoever reads."""
+    (tmp_path / "rows.csv").write_text("a,0,0.1,0.1,0.9,0.9,1,0\n")
+    annotations = read_annotations(tmp_path / "rows.csv", num_classes=1)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(small_video.read_bytes()[:100])
+    dataset = TrainingDataset(annotations, {"a": VideoEntry(damaged)}, ("a",))
+    with pytest.raises(SampleError) as caught:
+        measure_loading(dataset, num_workers=num_workers, batch_size=2, num_batches=1)
+    assert str(caught.value).startswith("The keyframe at 0 s of video a cannot be read.")
+    assert "Traceback" not in str(caught.value)
 
 
 def test_nothing_to_measure(small_video: Path, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 from acrn_zoo.data.clips import ClipSampling
 from acrn_zoo.data.transforms import ClipTransform
 from acrn_zoo.data.video import VideoError, VideoReader
+from acrn_zoo.errors import UserError
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.people import PeopleError
-from acrn_zoo.predictor import ActionPredictor, DeviceError, TimestampError, resolve_device
+from acrn_zoo.predictor import ActionPredictor, DeviceError, TimestampError, create_person_detector, resolve_device
 from acrn_zoo.structures import Keyframe
 
 SAMPLING = ClipSampling(length=8, interval=0.1)
@@ -209,3 +210,14 @@ def test_box_outside_is_said_at_once(small_video: Path, small_detector: ActionDe
 
 def test_auto_device() -> None:
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_advice_on_a_detector_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the command of an option, since not all that need the detector have it."""
+
+    def unreachable(_url: str, *, advice: str, **_: object) -> Path:
+        raise UserError(advice)
+
+    monkeypatch.setattr("acrn_zoo.predictor.fetch", unreachable)
+    with pytest.raises(UserError, match=r'`predict --boxes FILE`; for a dataset, a file named as "proposals"'):
+        create_person_detector(device="cpu")

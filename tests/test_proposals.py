@@ -19,9 +19,17 @@ from acrn_zoo.data.synthetic import SyntheticVideo, write_synthetic_video
 from acrn_zoo.data.video import VideoReader
 from acrn_zoo.files import OutputError, OutputExistsError
 from acrn_zoo.people import PeopleError
-from acrn_zoo.proposals import ProposalsError, ProposalsSummary, annotated_keyframes, find_proposals, partial_file
+from acrn_zoo.proposals import (
+    ProposalsError,
+    ProposalsSummary,
+    annotated_keyframes,
+    find_proposals,
+    missing_keyframes,
+    partial_file,
+    reopen,
+)
 from acrn_zoo.structures import Keyframe
-from acrn_zoo.tables import read_proposals
+from acrn_zoo.tables import TableError, read_proposals
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (64, 96)  # height, width
@@ -320,6 +328,64 @@ def test_a_foreign_file_is_not_touched(tmp_path: Path, videos: dict[str, VideoEn
     with pytest.raises(ProposalsError, match="was left by a run of other settings"):
         find(path, videos, detector)
     assert partial_file(path).read_bytes() == b"\xff\xfe something else"
+
+
+@pytest.mark.parametrize("size", [1, 10, 20, 10_000])
+def test_a_torn_first_line_is_no_other_setting(
+    tmp_path: Path, videos: dict[str, VideoEntry], detector: Known, size: int
+) -> None:
+    """As a full disk leaves it, by a run of whatever settings; nothing was done by then."""
+    path = tmp_path / "people.csv"
+    with pytest.raises(KeyboardInterrupt):
+        find(path, videos, stop_after(0, detector), settings={"detector": "another"})
+    header = partial_file(path).read_bytes()
+    assert header.count(b"\n") == 1
+    partial_file(path).write_bytes(header[:-1][:size])
+    assert find(path, videos, detector).num_keyframes == 7
+
+
+def test_a_finished_file_is_reopened_for_what_is_missing(
+    tmp_path: Path, videos: dict[str, VideoEntry], detector: Known
+) -> None:
+    path = tmp_path / "people.csv"
+    settings = {"detector": "known"}
+    some = {"b": (901.0, 902.0), "a": (1.0, 2.5)}  # 902 and 2.5 are wanted no more, and kept
+    find_proposals(path, some, videos, detector, settings=settings)
+    before = read_proposals(path)
+    assert missing_keyframes(path, some) == 0
+    assert missing_keyframes(path, KEYFRAMES) == 5
+    detector.asked.clear()
+    reopen(path, settings)
+    with pytest.raises(KeyboardInterrupt):
+        find(path, videos, stop_after(2, detector))
+    assert read_proposals(path).equals(before)  # until the new one is whole
+    summary = find(path, videos, detector)
+    assert detector.asked == [("b", 900), ("b", 901.5), ("b", 903.2), ("a", 0), ("a", 2)]
+    assert (summary.num_keyframes, summary.num_people) == (9, 27)
+    after = read_proposals(path)
+    assert after["timestamp"][::3].tolist() == [900, 901, 901.5, 902, 903.2, 0, 1, 2, 2.5]
+    find(tmp_path / "whole.csv", videos, detector)
+    wanted = after[~after["timestamp"].isin([902, 2.5])].reset_index(drop=True)
+    assert wanted.equals(read_proposals(tmp_path / "whole.csv"))
+    assert not partial_file(path).exists()
+
+
+def test_keyframes_with_nobody_count_as_done(tmp_path: Path, videos: dict[str, VideoEntry], detector: Known) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("a,0\n")
+    assert missing_keyframes(path, {"a": (0.0, 1.0), "b": ()}) == 1
+    reopen(path, {"detector": "known"})
+    find(path, videos, detector)
+    assert ("a", 0) not in detector.asked
+    assert "a,0000\n" in path.read_text()
+
+
+def test_what_is_no_file_of_proposals_is_not_reopened(tmp_path: Path) -> None:
+    path = tmp_path / "val.csv"
+    path.write_text("a,1,0.1,0.1,0.9,0.9,1,7\n")
+    with pytest.raises(TableError, match="line 1: 8 columns"):
+        reopen(path, {})
+    assert not partial_file(path).exists()
 
 
 def test_full_disk(tmp_path: Path, videos: dict[str, VideoEntry], detector: Known) -> None:

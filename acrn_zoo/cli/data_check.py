@@ -12,7 +12,7 @@ from acrn_zoo.data.folder import read_dataset_folder
 from acrn_zoo.data.manifest import ManifestEntry
 from acrn_zoo.dataset_check import Report, check_dataset, draw_samples, report_as_json, report_as_text
 from acrn_zoo.files import replacing, require_writable
-from acrn_zoo.visualize import save_png
+from acrn_zoo.visualize import PictureError, save_png
 
 PICTURE = "data_check.png"
 
@@ -57,22 +57,26 @@ def run(options: argparse.Namespace, interruption: Interruption) -> int:  # noqa
             num_workers=options.workers,
             progress=show,
         )
-    written = [] if options.no_picture or not options.videos else _draw(report, options.picture)
+    print(report_as_text(report) + "\n", flush=True)  # before anything else can fail
     if options.json is not None:
         with replacing(options.json) as partial:
             partial.write_text(json.dumps(report_as_json(report), indent=1) + "\n", encoding="utf-8")
-        written.append(options.json)
-    print(report_as_text(report))
-    if written:
-        print(f"\nWritten: {'  '.join(map(str, written))}")
+        print(f"Written: {options.json}")
+    if options.videos and not options.no_picture:
+        _draw(report, options.picture)
     return 0 if report.is_healthy else 1
 
 
-def _draw(report: Report, path: Path | None) -> list[Path]:
+def _draw(report: Report, path: Path | None) -> None:
     """The page of samples. The one in the dataset's folder is of the doctor's own making, and replaced."""
     sheet = draw_samples(report)
     if sheet is None:
-        return []
-    path = path or report.folder.root / PICTURE
-    save_png(path, sheet, overwrite=True)
-    return [path]
+        return
+    try:
+        save_png(path or report.folder.root / PICTURE, sheet, overwrite=True)
+    except PictureError as error:
+        if path is not None:
+            raise
+        print(f"No picture was drawn: {error}. --picture PNG draws it elsewhere.")  # many datasets are read-only
+    else:
+        print(f"Written: {path or report.folder.root / PICTURE}")

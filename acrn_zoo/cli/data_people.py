@@ -1,9 +1,10 @@
 """``acrn-zoo data people``: find the people of all keyframes."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from tqdm import tqdm
 
@@ -16,18 +17,26 @@ from acrn_zoo.data.folder import (
     read_dataset_folder,
     write_dataset_folder,
 )
-from acrn_zoo.files import require_writable
+from acrn_zoo.files import OutputError, require_writable
 from acrn_zoo.people import PeopleDetector
 from acrn_zoo.predictor import create_person_detector, resolve_device
-from acrn_zoo.proposals import ProposalsSummary, annotated_keyframes, find_proposals, partial_file
+from acrn_zoo.proposals import (
+    ProposalsSummary,
+    annotated_keyframes,
+    find_proposals,
+    missing_keyframes,
+    partial_file,
+    reopen,
+)
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     verb.description = (
         "Find the people of all annotated keyframes with a person detector, and write the proposals that training and "
-        "evaluation need. A run that was cut off is continued by the same command. Ends with status 1 if a video "
-        "cannot be read; the keyframes of the others are there then."
+        "evaluation need. A run that was cut off is continued by the same command, and a finished one where keyframes "
+        "have been annotated since. Ends with status 1 if a video cannot be read; the keyframes of the others are "
+        "there then."
     )
     verb.add_argument("folder", type=Path, metavar="DIR", help="a dataset folder, with its dataset.json")
     verb.add_argument("--split", help="such as train or val; all of them if not given")
@@ -51,37 +60,63 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, interruption: Interruption) -> int:  # noqa: ARG001 - it may come at any time
     """Everything that can be wrong is looked at before the first download."""
     dataset = read_dataset_folder(options.folder)
-    files = dict(_files_to_write(options, dataset))
+    files = _files_to_write(options, dataset)
     keyframes = {
         name: annotated_keyframes(dataset.split(name).annotations, with_all_seconds=options.all_seconds)
         for name in files
     }
     device = resolve_device(options.device)
-    if not files:
-        return 0
-    detector = create_person_detector(threshold=options.threshold, device=device)
+    unfinished = {name: path for name, path in files.items() if _has_work(options, name, path, keyframes[name])}
+    detector = create_person_detector(threshold=options.threshold, device=device) if unfinished else None
     num_problems = 0
     for name, path in files.items():
-        summary = _find(options, dataset, name, path, keyframes[name], detector)
-        num_problems += len(summary.problems)
+        if name in unfinished and detector is not None:
+            summary = _find(options, dataset, name, path, keyframes[name], detector)
+            num_problems += len(summary.problems)
         _name_in_dataset(options.folder, name, path)
     return 1 if num_problems else 0
 
 
-def _files_to_write(options: argparse.Namespace, dataset: DatasetFolder) -> Iterator[tuple[str, Path]]:
-    """The splits to be done and their files. Where all are wanted, those that are done are left alone."""
+def _files_to_write(options: argparse.Namespace, dataset: DatasetFolder) -> dict[str, Path]:
+    """The splits and their files, in folders that can be written to."""
     if options.out is not None and options.split is None and len(dataset.splits) > 1:
         raise DatasetError(f"--out names one file, but there are the splits {', '.join(dataset.splits)}: say --split")
+    files = {}
     for name in dataset.splits if options.split is None else (options.split,):
         named = dataset.split(name).proposals
         default = dataset.root / f"{name}_proposals.csv"
         path: Path = options.out or (named if named is not None and named.suffix == ".csv" else default)
-        is_begun = partial_file(path).exists()
-        if options.split is None and path.exists() and not is_begun and not options.overwrite:
-            print(f"{name}: {path} is there already; --overwrite makes it anew")
-            continue
+        # A file of choice may be somebody else's; the others are proposals, and are continued.
+        is_begun = options.out is None or partial_file(path).exists()
         require_writable(path, overwrite=options.overwrite or is_begun)
-        yield name, path
+        files[name] = path
+    return files
+
+
+def _has_work(options: argparse.Namespace, name: str, path: Path, keyframes: Mapping[str, tuple[float, ...]]) -> bool:
+    """Whether people are to be found for a file; a finished one that lacks some is made ready to be continued."""
+    is_finished = path.exists() and not partial_file(path).exists() and not options.overwrite
+    if is_finished and not (num_missing := missing_keyframes(path, keyframes)):
+        print(f"{name}: {path} is there already; --overwrite makes it anew")
+        return False
+    _require_room_beside(path)
+    if is_finished:
+        print(f"{name}: {path} is there already and lacks {num_missing} keyframes, which are looked at now")
+        reopen(path, _settings(options))
+    return True
+
+
+def _require_room_beside(path: Path) -> None:
+    """Find out before the download whether the folder takes files."""
+    try:
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}; --out FILE writes elsewhere") from error
+
+
+def _settings(options: argparse.Namespace) -> dict[str, str | float]:
+    return {"detector": options.detector, "threshold": options.threshold}
 
 
 def _find(
@@ -105,7 +140,7 @@ def _find(
             keyframes,
             dataset.videos,
             detector,
-            settings={"detector": options.detector, "threshold": options.threshold},
+            settings=_settings(options),
             frame_rate=dataset.frame_rate,
             overwrite=options.overwrite,
             progress=show,
@@ -122,10 +157,14 @@ def _find(
 def _name_in_dataset(folder: Path, name: str, path: Path) -> None:
     """Let ``dataset.json`` name the file, unless it names another; read anew, since hours have passed."""
     dataset = read_dataset_folder(folder)
-    split = dataset.split(name)
+    split, place = dataset.split(name), dataset.root / DATASET_FILE
     if split.proposals is None:
         splits = {**dataset.splits, name: replace(split, proposals=path)}
-        write_dataset_folder(replace(dataset, splits=splits))
-        print(f"It is named in {dataset.root / DATASET_FILE} now.")
+        try:
+            write_dataset_folder(replace(dataset, splits=splits))
+        except OutputError as error:  # --out FILE is for folders that can only be read
+            print(f"{error}. So {path} is named nowhere: name it in a dataset.json of your own.")
+        else:
+            print(f"It is named in {place} now.")
     elif split.proposals != path:
-        print(f"{dataset.root / DATASET_FILE} names {split.proposals} as the proposals of {name!r}, not this file.")
+        print(f"{place} names {split.proposals} as the proposals of {name!r}, not this file.")

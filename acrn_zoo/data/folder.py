@@ -8,6 +8,8 @@
      "videos": {"film": {"path": "videos/film.mp4", "offset": 0.0}}}
 
 Annotations are CSV files in AVA's form (:mod:`acrn_zoo.tables`). Paths are relative to the folder, or absolute.
+``offset`` is the second of the annotations that the first frame shows: 0 if it is missing; ``null`` says that it is to
+be found from the video's length (:func:`acrn_zoo.data.manifest.resolve_offset`).
 ``label_map.pbtxt`` beside it says the classes once more, for other programs.
 """
 
@@ -25,6 +27,7 @@ from acrn_zoo.labels import LabelMap, LabelMapError, write_label_map
 DATASET_FILE = "dataset.json"
 LABEL_MAP_FILE = "label_map.pbtxt"
 VERSION = 1
+_SEE = "see acrn_zoo/data/folder.py for the form"
 
 
 class DatasetError(UserError, ValueError):
@@ -127,36 +130,84 @@ def read_dataset_folder(root: str | Path) -> DatasetFolder:
         raise DatasetError(f"{path} is not JSON ({error})") from error
     try:
         return _dataset(root, content)
-    except KeyError as error:
-        raise DatasetError(f"{path}: there is no {error}; see acrn_zoo/data/folder.py for the form") from error
     except (DatasetError, LabelMapError) as error:
         raise DatasetError(f"{path}: {error}") from error
-    except (AttributeError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path} is not of the form of a dataset ({error})") from error
 
 
-def _dataset(root: Path, content: dict[str, Any]) -> DatasetFolder:
-    if content["version"] != VERSION:
-        raise DatasetError(f"version {content['version']!r}, expected {VERSION}")
-
-    def located(entry: str | None) -> Path | None:
-        return None if entry is None else root / entry
-
+def _dataset(root: Path, content: object) -> DatasetFolder:
+    top = _Entries(content, "the file")
+    if (version := top.required("version")) != VERSION:
+        raise DatasetError(f"version {version!r}, expected {VERSION}")
+    classes = _Entries(top.required("classes"), '"classes"').content
+    names = {
+        _class_id(number, '"classes"'): _text(name, f"the name of class {number}") for number, name in classes.items()
+    }
+    splits = _Entries(top.required("splits"), '"splits"')
+    videos = _Entries(top.required("videos"), '"videos"')
+    evaluated = top.content.get("evaluated", [])
+    if not isinstance(evaluated, list):
+        raise DatasetError(f'"evaluated" is {evaluated!r}, expected a list of class ids')
     return DatasetFolder(
         root=root,
-        name=str(content["name"]),
-        label_map=LabelMap({int(number): str(name) for number, name in content["classes"].items()}),
-        splits={
-            name: Split(root / entry["annotations"], located(entry.get("excluded")), located(entry.get("proposals")))
-            for name, entry in content["splits"].items()
-        },
-        videos={
-            video_id: VideoEntry(root / entry["path"], _finite_or_none(entry.get("offset"), f"offset of {video_id}"))
-            for video_id, entry in content["videos"].items()
-        },
-        evaluated=tuple(int(number) for number in content.get("evaluated", ())),
-        frame_rate=_finite_or_none(content.get("frame_rate"), "frame_rate"),
+        name=str(top.required("name")),
+        label_map=LabelMap(names),
+        splits={name: _split(root, splits.entries(name, f"the split {name!r}")) for name in splits.content},
+        videos={name: _video(root, name, videos.entries(name, f"the video {name!r}")) for name in videos.content},
+        evaluated=tuple(_class_id(number, '"evaluated"') for number in evaluated),
+        frame_rate=_finite_or_none(top.content.get("frame_rate"), "frame_rate"),
     )
+
+
+class _Entries:
+    """An object of the file, and what it is called in errors."""
+
+    def __init__(self, content: object, name: str) -> None:
+        if not isinstance(content, dict):
+            raise DatasetError(f"{name} is {_shown(content)}, expected entries in braces; {_SEE}")
+        self.content, self.name = content, name
+
+    def required(self, key: str) -> Any:  # noqa: ANN401 - any JSON
+        if key not in self.content:
+            raise DatasetError(f"there is no {key!r} in {self.name}; {_SEE}")
+        return self.content[key]
+
+    def entries(self, key: str, name: str) -> "_Entries":
+        return _Entries(self.content[key], name)
+
+    def path(self, root: Path, key: str) -> Path | None:
+        """The file of an entry that may be missing or null."""
+        value = self.content.get(key)
+        return None if value is None else root / _text(value, f'"{key}" of {self.name}')
+
+    def required_path(self, root: Path, key: str) -> Path:
+        return root / _text(self.required(key), f'"{key}" of {self.name}')
+
+
+def _split(root: Path, entries: _Entries) -> Split:
+    annotations = entries.required_path(root, "annotations")
+    return Split(annotations, entries.path(root, "excluded"), entries.path(root, "proposals"))
+
+
+def _video(root: Path, video_id: str, entries: _Entries) -> VideoEntry:
+    offset = _finite_or_none(entries.content.get("offset", 0.0), f"offset of {video_id}")
+    return VideoEntry(entries.required_path(root, "path"), offset)
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise DatasetError(f"{name} is {_shown(value)}, expected text in quotes")
+    return value
+
+
+def _class_id(value: object, name: str) -> int:
+    try:
+        return int(str(value))
+    except ValueError as error:
+        raise DatasetError(f"{name} holds {_shown(value)}, expected ids of classes: whole numbers") from error
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)[:80]
 
 
 def _finite_or_none(value: Any, name: str) -> float | None:  # noqa: ANN401 - any JSON

@@ -90,6 +90,8 @@ def read_proposals(path: str | Path) -> Proposals:
               ``ava_detection_val_boxes_and_labels.csv``: the actions, which may be empty, are left aside, and
               rows of a keyframe with the same box are one proposal with the score of the first.
 
+            Boxes without width or height, as detectors give them at the border of a frame, are dropped.
+
     Raises:
         TableError: naming file, line and value, if a CSV file is not of these forms.
         PickleError: if a pickle is damaged, or holds more than plain data.
@@ -104,10 +106,10 @@ def read_proposals(path: str | Path) -> Proposals:
     else:
         table = tables.read_proposals(path)
         has_actions = False
-    if (fault := first_fault(table, None, has_person(table))) is not None:
+    is_person = has_person(table) & ~_is_flat(table[list(BOX_COLUMNS)].to_numpy())
+    if (fault := first_fault(table, None, is_person)) is not None:
         raise DatasetError(f"{path}, line {line_of_row(path, fault[0])}: {fault[1]}")
     keyframes, keyframe_of_row = keyframes_of(table)
-    is_person = has_person(table)
     people, keyframe_of_person = table[is_person], keyframe_of_row[is_person]
     order = merge_boxes(people, keyframe_of_person)[1] if has_actions else np.argsort(keyframe_of_person, kind="stable")
     return Proposals(
@@ -116,6 +118,12 @@ def read_proposals(path: str | Path) -> Proposals:
         boxes=people[list(BOX_COLUMNS)].to_numpy()[order],
         scores=people["score"].to_numpy()[order],
     )
+
+
+def _is_flat(boxes: Array) -> npt.NDArray[np.bool_]:
+    """Rows of ``boxes [N, 4]`` without width or height; inverted ones are not meant."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    return (low <= high).all(axis=1) & (low == high).any(axis=1)
 
 
 def _num_columns(path: Path) -> int:
@@ -175,10 +183,12 @@ def _read_pickled_proposals(path: Path) -> Proposals:
         twice = int(np.flatnonzero(pd.Series(keyframe_of_entry).duplicated())[0])
         raise DatasetError(f"{path}: the keyframe of the key {list(content)[twice]!r} stands there twice")
     order = np.argsort(keyframe_of_entry)
-    lengths = np.array([len(arrays[entry]) for entry in order], dtype=np.int64)
     rows = np.concatenate([np.zeros((0, 5)), *(arrays[entry] for entry in order)])
+    is_kept = ~_is_flat(rows[:, :4])
+    ends = np.cumsum([len(arrays[entry]) for entry in order], dtype=np.int64)
+    starts = np.concatenate([[0], np.concatenate([[0], np.cumsum(is_kept)])[ends]]).astype(np.int64)
+    rows = rows[is_kept]
     table = pd.DataFrame(rows, columns=[*BOX_COLUMNS, "score"])
-    starts = np.concatenate([[0], np.cumsum(lengths)])
     if (fault := first_fault(table, None, np.ones(len(rows), dtype=bool))) is not None:
         entry = order[np.searchsorted(starts, fault[0], side="right") - 1]
         raise DatasetError(f"{path}, key {list(content)[entry]!r}: {fault[1]}")

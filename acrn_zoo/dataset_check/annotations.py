@@ -1,12 +1,21 @@
 """What is wrong with one table of annotations, looked at alone."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from acrn_zoo.dataset_check.findings import Finding
-from acrn_zoo.dataset_check.geometry import LIKELY_PIXELS, boxes_of, keyframe_codes, off_by_one
+from acrn_zoo.dataset_check.findings import Finding, Severity
+from acrn_zoo.dataset_check.geometry import (
+    LIKELY_PIXELS,
+    TOLERANCE,
+    are_width_height,
+    boxes_of,
+    count_ids,
+    keyframe_codes,
+    off_by_one,
+)
 from acrn_zoo.dataset_check.sources import Source, box_text
 from acrn_zoo.labels import LabelMap
 from acrn_zoo.tables import BOX_COLUMNS
@@ -14,8 +23,9 @@ from acrn_zoo.tables import BOX_COLUMNS
 FAR_OUTSIDE = 0.1
 """Boxes may leave the frame by rounding or a detector's guess, not by more than this part of it."""
 
-_TOLERANCE = 1e-6
-_MANY = 0.05
+_MOSTLY = 0.5
+_PERCENT = 100 * (1 + TOLERANCE)
+_LEAST_REACH = 0.5  # of the frame: people of a whole file do not all keep to its upper left corner
 
 
 @dataclass(frozen=True)
@@ -25,18 +35,38 @@ class BoxWords:
     Args:
         noun: what a row is.
         prefix: of the kinds; annotations have none.
+        severity_of_empty: how bad boxes without area are.
+        advice_on_empty: what to do about them.
     """
 
     noun: str = "box"
     prefix: str = ""
+    severity_of_empty: Severity = "error"
+    advice_on_empty: str = "Delete these rows: they count as people that nothing can ever find."
 
 
-def check_annotations(source: Source, split: str, label_map: LabelMap) -> list[Finding]:
-    """Ids, boxes, repeated and contradictory rows, keyframes with nobody."""
+def check_annotations(
+    source: Source,
+    split: str,
+    label_map: LabelMap,
+    *,
+    other_splits: Iterable[Source] = (),
+    frame_sizes: Mapping[str, tuple[int, int]] | None = None,
+) -> list[Finding]:
+    """Ids, boxes, repeated and contradictory rows, keyframes with nobody.
+
+    Args:
+        source: the annotations.
+        split: whose they are.
+        label_map: the classes.
+        other_splits: the annotations of the dataset's other splits, for ids that are wrong throughout.
+        frame_sizes: video id to width and height, where they are known.
+    """
     people = source.people()
+    elsewhere = [number for other in other_splits for number in other.people().table["action_id"].unique()]
     return [
-        *check_ids(people, label_map),
-        *check_boxes(people, BoxWords()),
+        *check_ids(people, label_map, elsewhere),
+        *check_boxes(people, BoxWords(), frame_sizes or {}),
         *_check_repeated(people),
         *_check_person_ids(people),
         *source.finding(
@@ -45,17 +75,18 @@ def check_annotations(source: Source, split: str, label_map: LabelMap) -> list[F
             "note",
             "keyframe",
             f"of {split} annotated as empty.",
-            "Nothing, if it is so: evaluation counts predictions there as wrong, training leaves them out.",
+            "Nothing, if it is so: evaluation counts predictions there as wrong, training reads their clips and has "
+            "nobody to learn from in them.",
         ),
     ]
 
 
-def check_ids(people: Source, label_map: LabelMap) -> list[Finding]:
-    """Action ids that the label map does not know."""
-    used = np.unique(people.table["action_id"]).tolist()
-    known = label_map.ids
+def check_ids(people: Source, label_map: LabelMap, elsewhere: Iterable[int] = ()) -> list[Finding]:
+    """Action ids that the label map does not know; ``elsewhere`` are those of the other splits."""
+    counts = count_ids(people.table)
+    used, known = list(counts), label_map.ids
     is_unknown = ~people.table["action_id"].isin(known)
-    shift = off_by_one(used, known)
+    shift = off_by_one(counts, known, elsewhere)
     name = people.path.name
     if shift is not None:
         return [
@@ -80,11 +111,28 @@ def check_ids(people: Source, label_map: LabelMap) -> list[Finding]:
     )
 
 
-def check_boxes(people: Source, words: BoxWords) -> list[Finding]:
-    """Coordinates that are pixels, outside the frame, inverted, empty, or of another form than corners."""
+def check_boxes(people: Source, words: BoxWords, frame_sizes: Mapping[str, tuple[int, int]]) -> list[Finding]:
+    """Coordinates in percent or pixels, outside the frame, inverted, empty, or of another form than corners.
+
+    Args:
+        people: rows with boxes.
+        words: how the findings call them.
+        frame_sizes: video id to width and height, where they are known.
+    """
     boxes = boxes_of(people.table)
     in_pixels = (np.abs(boxes) > LIKELY_PIXELS).any(1)
-    outside = ~in_pixels & ((boxes < -_TOLERANCE) | (boxes > 1 + _TOLERANCE)).any(1)
+    if _are_percent(people.table, boxes, in_pixels, frame_sizes):
+        return people.finding(
+            np.ones(len(boxes), dtype=bool),
+            f"{words.prefix}boxes-in-percent",
+            "error",
+            words.noun,
+            f"of {people.path.name} in percent, it seems: coordinates up to {boxes.max():.5g}, where fractions of the "
+            "frame are expected.",
+            "Divide every coordinate by 100.",
+            box_text,
+        )
+    outside = ~in_pixels & ((boxes < -TOLERANCE) | (boxes > 1 + TOLERANCE)).any(1)
     far = ~in_pixels & ((boxes < -FAR_OUTSIDE) | (boxes > 1 + FAR_OUTSIDE)).any(1)
     name = people.path.name
     return [
@@ -110,11 +158,23 @@ def check_boxes(people: Source, words: BoxWords) -> list[Finding]:
     ]
 
 
+def _are_percent(
+    table: pd.DataFrame, boxes: np.ndarray, in_pixels: np.ndarray, frame_sizes: Mapping[str, tuple[int, int]]
+) -> bool:
+    """Whether coordinates that are no fractions go up to 100, and as pixels would not fill the frames."""
+    if not len(boxes) or in_pixels.mean() <= _MOSTLY or not (boxes.min() >= 0 and boxes.max() <= _PERCENT):
+        return False
+    column = table["video_id"].cat
+    sizes = np.array([frame_sizes.get(name, (np.nan, np.nan)) for name in column.categories], dtype=np.float64)
+    reach = boxes[:, 2:] / sizes[column.codes.to_numpy()]
+    known = reach[~np.isnan(reach)]
+    return not (len(known) and _LEAST_REACH <= known.max() <= 1)
+
+
 def _check_corners(people: Source, boxes: np.ndarray, words: BoxWords) -> list[Finding]:
     name = people.path.name
     inverted = np.any(boxes[:, 2:] < boxes[:, :2], axis=1)
-    would_fit = (boxes[:, :2] + boxes[:, 2:] <= 1 + _TOLERANCE).all()
-    if would_fit and inverted.sum() > _MANY * len(boxes):
+    if are_width_height(boxes):
         return people.finding(
             inverted,
             f"{words.prefix}boxes-as-width-height",
@@ -139,10 +199,10 @@ def _check_corners(people: Source, boxes: np.ndarray, words: BoxWords) -> list[F
         *people.finding(
             empty,
             f"{words.prefix}boxes-empty",
-            "error",
+            words.severity_of_empty,
             words.noun,
             f"of {name} without width or without height.",
-            "Delete these rows: they count as people that nothing can ever find.",
+            words.advice_on_empty,
             box_text,
         ),
     ]

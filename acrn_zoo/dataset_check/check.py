@@ -9,16 +9,17 @@ import numpy as np
 from acrn_zoo.data.folder import DatasetFolder, Split, read_dataset_folder
 from acrn_zoo.data.manifest import ManifestEntry
 from acrn_zoo.dataset_check.annotations import check_annotations
-from acrn_zoo.dataset_check.findings import SEVERITIES, Finding, PredictionSummary, Report, SplitSummary
+from acrn_zoo.dataset_check.findings import SEVERITIES, PredictionSummary, Report, SplitSummary
 from acrn_zoo.dataset_check.predictions import check_predictions
 from acrn_zoo.dataset_check.proposals import check_proposals
 from acrn_zoo.dataset_check.sources import Source, read_proposal_table, read_source
-from acrn_zoo.dataset_check.splits import check_classes, check_leakage, check_same_files, summary_of
+from acrn_zoo.dataset_check.splits import check_classes, check_folder, check_leakage, check_same_files, summary_of
 from acrn_zoo.dataset_check.videos import (
     check_excluded,
     check_files,
     check_listed,
     check_times,
+    frame_sizes,
     look_at_videos,
     same_files,
 )
@@ -34,7 +35,7 @@ from acrn_zoo.tables import (
 
 # Findings after which a part of the annotations says nothing more, or says the same again in other words.
 _SPOILS_CLASSES = {"ids-off-by-one", "malformed-rows", "unreadable-file", "missing-file", "empty-file"}
-_SPOILS_BOXES = {"boxes-in-pixels", "boxes-as-width-height"}
+_SPOILS_BOXES = {"boxes-in-pixels", "boxes-in-percent", "boxes-as-width-height"}
 _SPOILS_COMPARISON = {*_SPOILS_BOXES, "ids-off-by-one", "timestamps-in-frames", "timestamps-in-milliseconds"}
 _LIKELY_PREDICTED = ("val", "validation", "test")
 
@@ -72,6 +73,7 @@ def check_dataset(
     if with_videos:
         checkup.look_at(look_at_videos(folder, num_workers, progress))
     for name, split in chosen.items():
+        checkup.check_annotations(name)
         checkup.check_keyframes(name, split)
     checkup.compare_splits()
     if predictions is not None:
@@ -84,7 +86,7 @@ class _Checkup:
 
     def __init__(self, folder: DatasetFolder) -> None:
         self.folder = folder
-        self.findings: list[Finding] = []
+        self.findings = check_folder(folder)
         self.sources: dict[str, Source] = {}
         self.summaries: dict[str, SplitSummary] = {}
         self.kinds: dict[str, set[str]] = {}
@@ -97,7 +99,6 @@ class _Checkup:
         if source is not None and not source.table.empty:
             self.sources[name] = source
             self.summaries[name] = summary_of(source)
-            found = found + check_annotations(source, name, self.folder.label_map)
         self.findings += found
         self.kinds[name] = {finding.kind for finding in found}
 
@@ -105,6 +106,19 @@ class _Checkup:
         self.manifest = manifest
         self.findings += check_files(self.folder, manifest)
         self.findings += check_same_files(same_files(manifest), self.sources)
+
+    def check_annotations(self, name: str) -> None:
+        if name not in self.sources:
+            return
+        found = check_annotations(
+            self.sources[name],
+            name,
+            self.folder.label_map,
+            other_splits=[source for other, source in self.sources.items() if other != name],
+            frame_sizes=frame_sizes(self.manifest),
+        )
+        self.findings += found
+        self.kinds[name] |= {finding.kind for finding in found}
 
     def check_keyframes(self, name: str, split: Split) -> None:
         """Times, exclusions and proposals of one split; rows with a fault take no part in what follows."""
@@ -136,7 +150,7 @@ class _Checkup:
     def _check_proposals(self, name: str, source: Source, proposals: Source) -> None:
         if self.kinds[name] & _SPOILS_BOXES:
             source = source.only(np.zeros(len(source.table), dtype=bool))
-        found, recall = check_proposals(source, proposals)
+        found, recall = check_proposals(source, proposals, frame_sizes(self.manifest))
         self.findings += found
         self.summaries[name] = replace(self.summaries[name], proposal_recall=recall)
 
@@ -146,8 +160,7 @@ class _Checkup:
             self.findings += check_classes(self.folder, self.summaries)
 
     def check_predictions(self, path: Path) -> None:
-        what = "predictions"
-        source, found = read_source(path, read_predictions, PREDICTION_COLUMNS, what)
+        source, found = read_source(path, read_predictions, PREDICTION_COLUMNS, "predictions", "--predictions")
         self.findings += found
         if source is None or source.table.empty:
             return

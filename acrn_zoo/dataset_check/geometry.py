@@ -1,6 +1,6 @@
 """Which rows of two tables are the same keyframe, and how well their boxes meet: whole arrays at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,12 @@ from acrn_zoo.tables import BOX_COLUMNS, timestamp_key
 LIKELY_PIXELS = 2.0
 """A coordinate above it is no fraction of a frame, not even of a box that leaves the frame."""
 
+TOLERANCE = 1e-6
+"""Of fractions of the frame."""
+
 _PARTNERS = 0.5  # IoU
+_MANY = 0.05
+_RARE = 0.1  # of the rows of an average id
 
 
 def keyframe_codes(*tables: pd.DataFrame) -> list[np.ndarray]:
@@ -26,6 +31,12 @@ def keyframe_codes(*tables: pd.DataFrame) -> list[np.ndarray]:
     moments, distinct = pd.factorize(np.concatenate(times))
     codes = np.concatenate(videos) * max(1, len(distinct)) + moments
     return np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
+
+
+def count_ids(table: pd.DataFrame) -> dict[int, int]:
+    """Action id, ascending, to number of rows."""
+    numbers, counts = np.unique(table["action_id"], return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
 def is_first(codes: np.ndarray) -> np.ndarray:
@@ -129,12 +140,34 @@ def _reach(boxes: BoxSet) -> pd.DataFrame:
     return far.groupby("code").max()
 
 
-def off_by_one(used: Sequence[int], known: Sequence[int]) -> int | None:
-    """1 if the ids are one too small throughout, -1 if one too large, None if neither explains them."""
-    strangers = set(used) - set(known)
-    if len(used) < 2 or not strangers:
+def are_width_height(boxes: np.ndarray) -> bool:
+    """Whether boxes ``[N, 4]`` are x, y, width, height: many end before they begin, and all would fit the frame."""
+    inverted = np.any(boxes[:, 2:] < boxes[:, :2], axis=1)
+    would_fit = (boxes[:, :2] + boxes[:, 2:] <= 1 + TOLERANCE).all()
+    return bool(would_fit and inverted.sum() > _MANY * len(boxes))
+
+
+def off_by_one(counts: Mapping[int, int], known: Collection[int], elsewhere: Iterable[int] = ()) -> int | None:
+    """Whether every id is one too small or too large.
+
+    A few rows with an id that is no class are a slip of the pen, and a file that ends one beyond the classes may
+    lack one of them. So it takes three things: the strangers are no rare exception; all ids fit once shifted, up to
+    the other end of the classes (or one is 0, with which others count from); and nothing elsewhere speaks against it.
+
+    Args:
+        counts: action id to number of rows.
+        known: ids of the classes.
+        elsewhere: ids of other files of the same dataset, which would have to be shifted too.
+
+    Returns:
+        1 if they are one too small throughout, -1 if one too large, None if neither explains them.
+    """
+    classes = set(known)
+    strange = sum(count for number, count in counts.items() if number not in classes)
+    if len(counts) < 2 or strange <= _RARE * sum(counts.values()) / len(counts):
         return None
     for shift in (1, -1):
-        if all(number + shift in set(known) for number in used):
+        reaches = max(counts) + 1 == max(classes) if shift > 0 else min(counts) - 1 == min(classes)
+        if (reaches or 0 in counts) and all(number + shift in classes for number in (*counts, *elsewhere)):
             return shift
     return None

@@ -12,8 +12,10 @@ import pandas as pd
 from acrn_zoo.dataset_check.findings import Finding, PredictionSummary, counted
 from acrn_zoo.dataset_check.geometry import (
     LIKELY_PIXELS,
+    are_width_height,
     best_meetings,
     boxes_of,
+    count_ids,
     distinct_boxes,
     fitted_scale,
     is_first,
@@ -32,6 +34,7 @@ _SELDOM = 0.5  # part of the keyframes
 _CLEARLY = 0.15  # of mean IoU
 _FAIR = 0.3  # mean IoU
 _POOR = 0.05
+_PERCENT_OFF = 0.05
 _SURE = 5.0  # standard errors
 
 
@@ -192,18 +195,8 @@ class _Comparison:
         return float(overlap[meets].mean()) if meets.any() else 0.0
 
     def _check_boxes(self) -> list[Finding]:
+        found = self._check_corners()
         boxes = boxes_of(self.table)
-        written = boxes_of(self.source.table)
-        inverted = np.any(written[:, 2:] <= written[:, :2], axis=1)
-        found = self.source.finding(
-            inverted,
-            "predictions-inverted",
-            "error",
-            "box",
-            f"of {self.name} inverted or empty: evaluation drops them.",
-            "Write left, top, right, bottom.",
-            box_text,
-        )
         in_pixels = bool(((np.abs(boxes) > LIKELY_PIXELS).any(1)).mean() > _SELDOM)
         scale = self._fitted(boxes)
         best, mended, swapped = max(
@@ -218,6 +211,20 @@ class _Comparison:
         if helps:
             self.table = self.table.assign(**{name: mended[:, column] for column, name in enumerate(BOX_COLUMNS)})
         return found + self._explain_boxes(base, best, in_pixels, helps, swapped, scale)
+
+    def _check_corners(self) -> list[Finding]:
+        written = boxes_of(self.source.table)
+        inverted = np.any(written[:, 2:] <= written[:, :2], axis=1)
+        kind = "predictions-inverted"
+        message = f"of {self.name} inverted or empty: evaluation drops them."
+        advice = "Write left, top, right, bottom."
+        if are_width_height(written):
+            kind = "predictions-as-width-height"
+            message += " Read as x, y, width, height all boxes stay inside the frame."
+            advice = "Write the right and lower border instead: x2 = x + width, y2 = y + height."
+            boxes = boxes_of(self.table)
+            self.table = self.table.assign(x2=boxes[:, 0] + boxes[:, 2], y2=boxes[:, 1] + boxes[:, 3])
+        return self.source.finding(inverted, kind, "error", "box", message, advice, box_text)
 
     def _fitted(self, boxes: np.ndarray) -> tuple[float, float]:
         codes, other = keyframe_codes(self.truth, self.table)
@@ -236,7 +243,12 @@ class _Comparison:
         gain = f"mean IoU with {self.split} is {base:.2f} as it is, {best:.2f} then"
         count = len(self.source.table)
         found = []
-        if in_pixels:
+        is_percent = in_pixels and helps and not swapped and all(abs(side / 100 - 1) < _PERCENT_OFF for side in scale)
+        if is_percent:
+            message = f"The boxes of {self.name} are in percent: not one can meet the ground truth's fractions."
+            advice = "Divide every coordinate by 100."
+            found.append(Finding("predictions-in-percent", "error", message, count, advice))
+        elif in_pixels:
             size = f" of a frame of about {scale[0]:.0f}x{scale[1]:.0f}" if helps and not swapped else ""
             message = f"The boxes of {self.name} look like pixels{size}: not one can meet the ground truth's fractions."
             advice = "Divide x by the width and y by the height of the frame that the boxes were found in."
@@ -258,8 +270,7 @@ class _Comparison:
         return found
 
     def _check_ids(self) -> list[Finding]:
-        used = np.unique(self.source.table["action_id"]).tolist()
-        shift = off_by_one(used, self.label_map.ids) or self._shift_of_ids()
+        shift = off_by_one(count_ids(self.source.table), self.label_map.ids) or self._shift_of_ids()
         if shift is not None:
             message = (
                 f"The action ids of {self.name} are one too {'small' if shift > 0 else 'large'}: the scores of the "

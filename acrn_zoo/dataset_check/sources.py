@@ -26,6 +26,7 @@ from acrn_zoo.tables import (
 
 NUM_EXAMPLES = 3
 PICKLE = ".pkl"
+_ALLOW = "Allow yourself to read it (chmod, or ask who owns it)."
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,11 @@ def box_text(row: pd.Series) -> str:
 
 
 def read_source(
-    path: Path, read: Callable[[Path], pd.DataFrame], columns: Sequence[str], what: str
+    path: Path,
+    read: Callable[[Path], pd.DataFrame],
+    columns: Sequence[str],
+    what: str,
+    named_by: str = "dataset.json",
 ) -> tuple[Source | None, list[Finding]]:
     """Read a table; lines that are not of its form are left out and become a finding.
 
@@ -101,26 +106,35 @@ def read_source(
         read: what reads it.
         columns: of its form, if it is a CSV file.
         what: the file holds, such as "annotations of train".
+        named_by: what says that the file is there.
     """
-    if not path.is_file():
-        message = f"There is no file {path}, where dataset.json expects the {what}."
-        advice = "Put the file there, or mend the path in dataset.json."
-        return None, [Finding("missing-file", "error", message, 1, advice)]
     try:
-        table = read(path)
+        return _read_whole(path, read, what, named_by)
     except TableError as error:
         if path.suffix != PICKLE:
             return _read_sound_lines(path, read, columns, error)
         return None, [_unreadable(error, "Fetch or make it again.")]
     except UserError as error:
         return None, [_unreadable(error, "Mend the file, or fetch it again.")]
+    except OSError as error:
+        return None, [_unreadable(f"{path} cannot be read ({error.strerror or error})", _ALLOW)]
+
+
+def _read_whole(
+    path: Path, read: Callable[[Path], pd.DataFrame], what: str, named_by: str
+) -> tuple[Source | None, list[Finding]]:
+    """A table without a fault of form, or none where there is no file."""
+    if not path.is_file():
+        message = f"There is no file {path}, where {named_by} expects the {what}."
+        advice = f"Put the file there, or mend the path in {named_by}."
+        return None, [Finding("missing-file", "error", message, 1, advice)]
+    table = read(path)
     is_text = path.suffix != PICKLE
     source = Source(path, table, _line_numbers(path, len(table)) if is_text else None)
     if table.empty:
         message = f"{path.name} holds nothing: expected the {what}."
-        return source, [
-            Finding("empty-file", "error", message, 1, "Write the file again; nothing can be learned of it.")
-        ]
+        advice = "Write the file again; nothing can be learned of it."
+        return source, [Finding("empty-file", "error", message, 1, advice)]
     return source, []
 
 
@@ -147,9 +161,10 @@ def _pickled_proposals(path: Path) -> pd.DataFrame:
     try:
         keys = [key.rpartition(",") for key in content]
         arrays = [np.asarray(value, dtype=np.float64) for value in content.values()]
-        # boxes without scores get the score 1
+        # boxes without scores get the score 1; a keyframe with nobody is a row of NaN
         rows = [np.pad(array, ((0, 0), (0, 5 - array.shape[1])), constant_values=1.0) for array in arrays]
-        lengths = [len(array) for array in arrays]
+        rows = [array if len(array) else np.full((1, 5), np.nan) for array in rows]
+        lengths = [len(array) for array in rows]
         videos = np.repeat(np.array([key[0] for key in keys], dtype=object), lengths)
         timestamps = np.repeat([float(key[2]) for key in keys], lengths)
     except (AttributeError, TypeError, ValueError, IndexError) as error:
@@ -162,7 +177,7 @@ def _proposal_table(moments: dict[str, np.ndarray], values: np.ndarray) -> pd.Da
     return pd.DataFrame({**moments, **columns}).astype({"video_id": "category"})
 
 
-def _unreadable(error: Exception, advice: str) -> Finding:
+def _unreadable(error: Exception | str, advice: str) -> Finding:
     return Finding("unreadable-file", "error", f"{error}.", 1, advice)
 
 
@@ -183,6 +198,8 @@ def _read_sound_lines(
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         return None, [_unreadable(error, "Save the file as plain text (UTF-8).")]
+    except OSError:
+        return None, [_unreadable(error, _ALLOW)]
     filled = [number for number, line in enumerate(lines, 1) if line.strip()]
     sound = [number for number in filled if _is_sound(lines[number - 1], columns)]
     bad = sorted(set(filled) - set(sound))

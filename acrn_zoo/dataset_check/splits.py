@@ -1,5 +1,6 @@
 """What is wrong between the splits of a dataset: classes that are rare or missing, and videos in two splits."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from acrn_zoo.data.folder import DatasetFolder
 from acrn_zoo.dataset_check.findings import Finding, Severity, SplitSummary, counted
-from acrn_zoo.dataset_check.geometry import boxes_of, distinct_boxes, keyframe_codes
+from acrn_zoo.dataset_check.geometry import boxes_of, count_ids, distinct_boxes, keyframe_codes
 from acrn_zoo.dataset_check.sources import NUM_EXAMPLES, Source
 
 ENOUGH_EXAMPLES = 25
@@ -20,12 +21,11 @@ def summary_of(source: Source) -> SplitSummary:
     """The numbers of one split."""
     people = source.people()
     (codes,) = keyframe_codes(people.table)
-    numbers, counts = np.unique(people.table["action_id"], return_counts=True)
     return SplitSummary(
         num_videos=int(source.table["video_id"].nunique()),
         num_keyframes=len(np.unique(keyframe_codes(source.table)[0])),
         num_boxes=len(distinct_boxes(codes, boxes_of(people.table)).codes),
-        class_counts=dict(zip(numbers.tolist(), counts.tolist(), strict=True)),
+        class_counts=count_ids(people.table),
     )
 
 
@@ -38,12 +38,42 @@ def check_classes(folder: DatasetFolder, splits: Mapping[str, SplitSummary]) -> 
     """
     findings = []
     for name in splits:
-        if name != TRAINING:
-            findings += _check_measured(folder, name, splits)
+        findings += _check_learned(folder, splits[name]) if name == TRAINING else _check_measured(folder, name, splits)
     seen = {number for split in splits.values() for number, count in split.class_counts.items() if count}
     unused = [number for number in folder.evaluated if number not in seen] if splits else []
     advice = "Leave them out of the classes of dataset.json, or annotate some."
     return findings + _class_finding(folder, unused, "unused-classes", "note", "without any example.", advice, {})
+
+
+def check_folder(folder: DatasetFolder) -> list[Finding]:
+    """What dataset.json says about classes and splits, looked at alone."""
+    names = folder.label_map.names
+    ids: dict[str, list[int]] = defaultdict(list)
+    for number, name in names.items():
+        ids[name].append(number)
+    alike = {name: numbers for name, numbers in ids.items() if len(numbers) > 1}
+    findings = []
+    if alike:
+        examples = tuple(f"{name}: {', '.join(map(str, numbers))}" for name, numbers in alike.items())[:NUM_EXAMPLES]
+        message = f"{counted(len(alike), 'name')} in dataset.json that several classes share."
+        advice = (
+            "Give each class a name of its own; if they mean the same, give their rows one id and delete the other."
+        )
+        findings.append(Finding("classes-of-one-name", "warning", message, len(alike), advice, examples))
+    if not folder.splits:
+        message = "dataset.json names no splits: there are no annotations to look at."
+        advice = 'Name them under "splits", such as {"train": {"annotations": "train.csv"}}.'
+        findings.append(Finding("no-splits", "warning", message, 1, advice))
+    return findings
+
+
+def _check_learned(folder: DatasetFolder, summary: SplitSummary) -> list[Finding]:
+    """Whether the classes are frequent enough to be learned."""
+    counts = {number: summary.class_counts.get(number, 0) for number in folder.evaluated}
+    rare = [number for number, count in counts.items() if 0 < count < ENOUGH_EXAMPLES]
+    message = f"of {TRAINING} with fewer than {ENOUGH_EXAMPLES} examples: few to learn from."
+    advice = "Annotate more of them, or join them with classes that look alike."
+    return _class_finding(folder, rare, "rare-classes", "note", message, advice, counts)
 
 
 def _check_measured(folder: DatasetFolder, name: str, splits: Mapping[str, SplitSummary]) -> list[Finding]:
@@ -117,16 +147,32 @@ def check_same_files(same: Iterable[list[str]], sources: Mapping[str, Source]) -
         same: the ids of each such file.
         sources: the annotations of every split.
     """
-    findings = []
+    leaked: dict[str, int] = {}
+    repeated: dict[str, int] = {}
     videos = {split: _videos(source) for split, source in sources.items()}
     for ids in same:
         homes = [split for split, members in videos.items() if members & set(ids)]
-        text = " and ".join(ids)
+        text = ", ".join(ids[:NUM_EXAMPLES]) + (f" and {len(ids) - NUM_EXAMPLES} more" * (len(ids) > NUM_EXAMPLES))
         if len(homes) > 1:
-            message = f"{text} are one and the same video, and it is in {' and '.join(homes)}."
-            advice = "Keep it in one split, under one name: as it is, the model is tested on what it was trained on."
-            findings.append(Finding("leaked-file", "error", message, len(ids), advice))
+            leaked[f"{text} (in {' and '.join(homes)})"] = len(ids)
         else:
-            message = f"{text} are one and the same video."
-            findings.append(Finding("same-file", "warning", message, len(ids), "Keep one of them."))
-    return findings
+            repeated[text] = len(ids)
+    shared = "under several video ids"
+    return [
+        *_file_finding(
+            "leaked-file",
+            "error",
+            f"{shared}, in several splits: the model is tested on what it was trained on.",
+            "Keep each in one split, under one name.",
+            leaked,
+        ),
+        *_file_finding("same-file", "warning", f"{shared}.", "Keep one name of each.", repeated),
+    ]
+
+
+def _file_finding(kind: str, severity: Severity, message: str, advice: str, files: Mapping[str, int]) -> list[Finding]:
+    """One finding about files, as examples name them; its count is that of their video ids."""
+    if not files:
+        return []
+    text = f"{counted(len(files), 'video file')} {message}"
+    return [Finding(kind, severity, text, sum(files.values()), advice, tuple(files)[:NUM_EXAMPLES])]

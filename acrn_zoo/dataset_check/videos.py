@@ -123,6 +123,15 @@ def _finding(kind: str, severity: Severity, message: str, advice: str, things: l
     return [Finding(kind, severity, text, len(things), advice, tuple(things[:NUM_EXAMPLES]))]
 
 
+def frame_sizes(manifest: Mapping[str, ManifestEntry]) -> dict[str, tuple[int, int]]:
+    """Video id to width and height, of those that are known."""
+    return {
+        video_id: (entry.width, entry.height)
+        for video_id, entry in manifest.items()
+        if entry.width is not None and entry.height is not None
+    }
+
+
 def same_files(manifest: Mapping[str, ManifestEntry]) -> list[list[str]]:
     """The ids of every video that has several: the same path, or the same content."""
     by_content: dict[str, list[str]] = defaultdict(list)

@@ -76,6 +76,29 @@ def test_a_file_that_exists_is_not_replaced_unless_asked(
     assert precious.read_bytes() != b"precious"
 
 
+def test_the_report_does_not_depend_on_its_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = folder / "data_check.png"
+    place.mkdir()  # so that nothing can be written there
+    assert main(["data", "check", str(folder)]) == 0
+    output, errors = capsys.readouterr()
+    assert "Nothing is wrong." in output
+    assert f"No picture was drawn: Cannot write {place}" in output
+    assert "Written" not in output
+    assert "error" not in errors
+    (folder / "val.csv").write_text("film,0,0.1,0.1,0.5,0.9,7,1\n")
+    assert main(["data", "check", str(folder), "--split", "val"]) == 1
+    assert "[unknown-class]" in capsys.readouterr().out
+
+
+def test_the_report_comes_before_the_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A place of one's own that cannot be written to is an error, but not one that costs the report."""
+    for option in ("--picture", "--json"):
+        assert main(["data", "check", str(folder), option, "/proc/here.png"]) == 1
+        output, errors = capsys.readouterr()
+        assert "Nothing is wrong." in output
+        assert "Cannot write /proc/here.png" in errors
+
+
 def test_what_is_no_dataset_is_a_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(tmp_path)]) == 1
     assert "is no dataset folder" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """``acrn-zoo data people``: the files, what dataset.json says afterwards, the messages, the exit status."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from torch import Tensor
 from acrn_zoo.cli import data_people, main
 from acrn_zoo.data.folder import DatasetFolder, Split, VideoEntry, read_dataset_folder, write_dataset_folder
 from acrn_zoo.data.synthetic import write_synthetic_video
+from acrn_zoo.dataset_check import check_dataset
+from acrn_zoo.files import OutputError
 from acrn_zoo.labels import LabelMap
 from acrn_zoo.structures import Keyframe
 from acrn_zoo.tables import read_proposals
@@ -105,6 +108,20 @@ def test_a_file_of_choice(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert read_dataset_folder(folder).split("val").proposals == folder / "mine.csv"
 
 
+def test_a_dataset_that_can_only_be_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What took hours is there, wherever one may write."""
+
+    def refuse(_folder: DatasetFolder) -> None:
+        raise OutputError("Cannot write dataset.json: Read-only file system")
+
+    monkeypatch.setattr(data_people, "write_dataset_folder", refuse)
+    assert run(folder, "--split", "val", "--out", tmp_path / "mine.csv") == 0
+    assert len(read_proposals(tmp_path / "mine.csv")) == 1
+    assert f"Read-only file system. So {tmp_path}/mine.csv is named nowhere" in capsys.readouterr().out
+
+
 def test_other_proposals_are_left_alone(folder: Path) -> None:
     content = json.loads((folder / "dataset.json").read_text())
     content["splits"]["val"]["proposals"] = "dense.pkl"
@@ -142,6 +159,32 @@ def test_damaged_video(folder: Path, detectors: Detectors, capsys: pytest.Captur
     assert len(read_proposals(folder / "train_proposals.csv")) == 2
 
 
+def test_after_the_dataset_was_imported_again(
+    folder: Path, detectors: Detectors, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The files are there, but dataset.json names none; and a keyframe has been added."""
+    assert run(folder) == 0
+    dataset = read_dataset_folder(folder)
+    splits = {name: Split(split.annotations) for name, split in dataset.splits.items()}
+    write_dataset_folder(replace(dataset, splits=splits))
+    with (folder / "train.csv").open("a") as file:
+        file.write("a,1,0.1,0.1,0.9,0.9,1,0\n")
+    detectors.asked.clear()
+    detectors.made.clear()
+    capsys.readouterr()
+    assert run(folder, "--split", "train") == 0
+    assert detectors.asked == [("a", 1)]
+    assert read_proposals(folder / "train_proposals.csv")["timestamp"].tolist() == [0, 1, 3]
+    assert "train_proposals.csv is there already and lacks 1 keyframes" in capsys.readouterr().out
+    detectors.made.clear()
+    assert run(folder) == 0
+    assert detectors.made == []  # nothing to find, so no download
+    for name, split in read_dataset_folder(folder).splits.items():
+        assert split.proposals == folder / f"{name}_proposals.csv"
+    assert f"It is named in {folder}/dataset.json now." in capsys.readouterr().out
+    assert check_dataset(folder, with_videos=False).is_healthy
+
+
 def test_changes_of_dataset_json_meanwhile_are_kept(
     folder: Path, detectors: Detectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +206,7 @@ def test_changes_of_dataset_json_meanwhile_are_kept(
         (["--split", "test"], "there is no split 'test'; there is train, val"),
         (["--out", "x.csv"], "say --split"),
         (["--split", "val", "--out", "{folder}/val.csv"], "val.csv exists already"),
+        (["--split", "val", "--out", "/proc/x.csv"], "Cannot write /proc/x.csv"),
         (["--split", "val", "--out", "{folder}/nowhere/x.csv"], "no folder .*nowhere"),
         (["--device", "cuda:9"], "device 'cuda:9' cannot be used"),
     ],

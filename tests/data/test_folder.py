@@ -102,9 +102,9 @@ def test_writing_where_nothing_can_be_written(tmp_path: Path) -> None:
         (None, r"is no dataset folder: it has no dataset.json. `acrn-zoo data import` makes one"),
         ("{", "dataset.json is not JSON"),
         ("", "dataset.json is not JSON"),
-        ("[1]", "dataset.json is not of the form of a dataset"),
-        ("null", "dataset.json is not of the form of a dataset"),
-        ("{}", "dataset.json: there is no 'version'"),
+        ("[1]", r"dataset.json: the file is \[1\], expected entries in braces"),
+        ("null", "dataset.json: the file is null, expected"),
+        ("{}", "dataset.json: there is no 'version' in the file"),
     ],
 )
 def test_no_dataset(tmp_path: Path, text: str | None, message: str) -> None:
@@ -135,26 +135,41 @@ def test_entries_that_may_be_missing(tmp_path: Path, key: str) -> None:
     assert getattr(read_dataset_folder(tmp_path), key) == {"evaluated": (1, 4), "frame_rate": None}[key]
 
 
+@pytest.mark.parametrize(("entry", "offset"), [({}, 0.0), ({"offset": None}, None), ({"offset": 900}, 900.0)])
+def test_offset_that_is_missing_and_that_is_to_be_found(
+    tmp_path: Path, entry: dict[str, object], offset: float | None
+) -> None:
+    write_dataset_folder(folder(tmp_path))
+    path = tmp_path / DATASET_FILE
+    content = json.loads(path.read_text())
+    content["videos"]["film"] = {"path": "film.mp4", **entry}
+    path.write_text(json.dumps(content))
+    assert read_dataset_folder(tmp_path).videos["film"] == VideoEntry(tmp_path / "film.mp4", offset)
+
+
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
         (("version",), 2, "version 2, expected 1"),
         (("classes",), {}, "needs at least one class"),
         (("classes",), {"0": "a"}, "'a' has the id 0"),
-        (("classes",), {"one": "a"}, "dataset.json"),
-        (("classes",), ["a"], "dataset.json"),
+        (("classes",), {"one": "a"}, '"classes" holds "one", expected ids'),
+        (("classes", "1"), 7, "the name of class 1 is 7, expected text"),
+        (("classes",), ["a"], r'"classes" is \["a"\], expected entries in braces'),
         (("evaluated",), [9], r"evaluated names the ids \[9\]"),
-        (("evaluated",), 4, "dataset.json"),
+        (("evaluated",), 4, '"evaluated" is 4, expected a list of class ids'),
+        (("evaluated",), [1.5], '"evaluated" holds 1.5, expected ids'),
         (("frame_rate",), "fast", "frame_rate is 'fast', expected a finite number or null"),
         (("frame_rate",), True, "frame_rate is True"),
         (("videos", "film", "offset"), "900", "offset of film is '900'"),
         (("videos", "film", "offset"), float("inf"), "offset of film is inf"),
-        (("videos", "film"), {}, "there is no 'path'"),
-        (("videos", "film", "path"), 3, "dataset.json"),
-        (("videos",), [], "dataset.json"),
-        (("splits", "train"), {}, "there is no 'annotations'"),
-        (("splits", "train"), None, "dataset.json"),
-        (("splits", "train", "excluded"), 5, "dataset.json"),
+        (("videos", "film"), {}, "there is no 'path' in the video 'film'"),
+        (("videos", "film"), "film.mp4", "the video 'film' is \"film.mp4\", expected entries in braces"),
+        (("videos", "film", "path"), 3, "\"path\" of the video 'film' is 3, expected text"),
+        (("videos",), [], r'"videos" is \[\], expected entries in braces'),
+        (("splits", "train"), {}, "there is no 'annotations' in the split 'train'"),
+        (("splits", "train"), None, "the split 'train' is null, expected entries in braces"),
+        (("splits", "train", "excluded"), 5, "\"excluded\" of the split 'train' is 5, expected text"),
     ],
 )
 def test_entries_of_another_form(tmp_path: Path, where: tuple[str, ...], value: object, message: str) -> None:

@@ -110,6 +110,41 @@ def test_pickles_that_make_no_sense(tmp_path: Path, content: object, message: st
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("form", ["scores", "actions", "pickle"])
+def test_boxes_without_area_are_dropped(tmp_path: Path, form: str) -> None:
+    """Wherever they are; the keyframe stays one at which the detector was asked."""
+    flat = [[1.0, 0.1, 1.0, 0.5], [0.2, 0.2, 0.2, 0.5], [0.0, 0.0, 0.0, 0.0], [0.1, 0.0, 0.9, 0.0]]
+    content: dict[str, list[list[float]]] = {
+        "a,1": [*flat[:2], BOX],
+        "a,2": flat[2:],
+        "b,3": [BOX, flat[0], [0, 0, 1, 1]],
+        "c,4": [],
+    }
+    if form == "pickle":
+        rows = {key: np.array([[*box, 0.9] for box in boxes]).reshape(-1, 5) for key, boxes in content.items()}
+        path = pickled(tmp_path, rows)
+    else:
+        end = ",0.9\n" if form == "scores" else ",,0.9\n"
+        path = written(
+            tmp_path,
+            "".join(f"{key},{','.join(map(str, box))}{end}" for key, boxes in content.items() for box in boxes),
+        )
+    found = read_proposals(path)
+    kept = {}
+    for key in content:
+        pair = found.at(key[0], float(key[2]))
+        kept[key] = None if pair is None else pair[0].tolist()
+    assert kept.pop("c,4") == ([] if form == "pickle" else None)
+    assert kept == {"a,1": [BOX], "a,2": [], "b,3": [BOX, [0, 0, 1, 1]]}
+    assert found.scores.tolist() == [0.9] * 3
+
+
+@pytest.mark.parametrize("box", [[0.5, 0.5, 0.5, 0.4], [0.9, 0.1, 0.1, 0.5]])
+def test_inverted_boxes_are_errors(tmp_path: Path, box: list[float]) -> None:
+    with pytest.raises(DatasetError, match="no part of a frame"):
+        read_proposals(pickled(tmp_path, {"a,1": np.array([BOX, box])}))
+
+
 class Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (Path("evil"),))
