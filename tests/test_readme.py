@@ -59,6 +59,10 @@ def test_commands_parse() -> None:
         parse(shlex.split(command)[1:])
 
 
+def test_nothing_is_left_to_be_filled_in() -> None:
+    assert not re.findall(r"\b[A-Z]{8,}\b", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
+
+
 def test_ci_finds_the_two_commands() -> None:
     for name in ("demo", "tests"):
         assert re.search(rf"^<!-- command: {name} -->\n```bash\n.+\n```$", README, flags=re.MULTILINE), name
