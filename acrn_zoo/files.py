@@ -52,14 +52,14 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: if the file cannot be written (no folder, no right, a full disk).
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
+    target = path.resolve()
+    if target.exists() and not target.is_file():
         raise OutputError(f"Cannot write {path}: it is no file (a folder, a device, a pipe), so it cannot be replaced")
     # The ending stays, since it tells some writers which form to write.
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     try:
         yield partial
-        partial.replace(path)
+        partial.replace(target)
     except OutputError:
         raise
     except OSError as error:

@@ -1,6 +1,5 @@
 """Detections drawn on frames: a box for every person, and a plate that lists their actions."""
 
-import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from acrn_zoo.errors import UserError
+from acrn_zoo.files import OutputError, replacing
 from acrn_zoo.structures import Detections
 
 SHORT_SIDE = 480
@@ -180,13 +180,11 @@ def save_png(path: str | Path, image: Tensor, *, overwrite: bool = False) -> Non
     picture = _to_image(image)
     if path.exists() and not overwrite:
         raise PictureError(f"{path} exists already; pass overwrite to replace it, or choose another name")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        picture.save(unfinished, format="PNG")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise PictureError(f"Cannot write {path}: {error.strerror or error}") from error
+        with replacing(path) as partial:
+            picture.save(partial, format="PNG")
+    except OutputError as error:
+        raise PictureError(str(error)) from error
 
 
 def _to_image(frame: Tensor) -> Image.Image:

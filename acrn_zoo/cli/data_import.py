@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from acrn_zoo.cli.interruption import Interruption
-from acrn_zoo.cli.options import number
+from acrn_zoo.cli.options import number, rate
 from acrn_zoo.data.importers import FORMATS, ImportSummary, import_annotations, read_classes
 
 _LISTED = 20  # classes that are shown; all of them stand in the label map
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="of the dataset; that of the folder if not given")
     parser.add_argument(
         "--frame-rate",
-        type=_rate,
+        type=rate,
         metavar="RATE",
         help="frames a second of frame folders, of videos not at hand, or of annotated pictures that were extracted "
         "from video files at another rate than the files' own",
@@ -134,10 +134,6 @@ def _seconds(text: str) -> float:
 
 def _offset(text: str) -> float | Literal["auto"]:
     return "auto" if text == "auto" else number(text, 0, 1e6, "auto or a number of seconds of at least 0")
-
-
-def _rate(text: str) -> float:
-    return number(text, 1e-3, 1e4, "a number of frames a second")
 
 
 def _size(text: str) -> tuple[int, int]:

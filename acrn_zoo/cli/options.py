@@ -25,6 +25,11 @@ def positive(text: str) -> int:
     return int(value)
 
 
+def rate(text: str) -> float:
+    """A number of frames a second."""
+    return number(text, 1e-3, 1e4, "a number of frames a second")
+
+
 def number(text: str, lowest: float, highest: float, expected: str) -> float:
     """A number within bounds, both included.
 

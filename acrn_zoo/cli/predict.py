@@ -9,7 +9,7 @@ import torch
 
 from acrn_zoo import zoo
 from acrn_zoo.cli.interruption import Interruption
-from acrn_zoo.cli.options import fraction, number, positive
+from acrn_zoo.cli.options import fraction, number, positive, rate
 from acrn_zoo.cli.recording import record
 from acrn_zoo.data.frames import open_video
 from acrn_zoo.models import ActionDetector
@@ -61,7 +61,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--dtype", choices=tuple(DTYPES), default="float32", help="of weights and clips")
     verb.add_argument("--batch-size", type=positive, default=1, help="clips that go through the model at once")
     verb.add_argument("--decoder", choices=("pyav", "torchcodec"), default="pyav", help="what decodes the video")
-    verb.add_argument("--frame-rate", type=_rate, help="frames a second, where VIDEO is a folder of frames")
+    verb.add_argument("--frame-rate", type=rate, help="frames a second, where VIDEO is a folder of frames")
     verb.add_argument("--no-video", action="store_true", help="write no annotated video")
     verb.add_argument("--overwrite", action="store_true", help="replace files of an earlier run")
 
@@ -117,7 +117,3 @@ def _model(weights: str, temporal_pool: TemporalPool | None) -> ActionDetector:
 
 def _seconds(text: str) -> float:
     return number(text, MIN_EVERY, sys.float_info.max, f"a number of seconds of at least {MIN_EVERY}")
-
-
-def _rate(text: str) -> float:
-    return number(text, 1e-3, 1e4, "a number of frames a second")

@@ -10,7 +10,7 @@ from acrn_zoo.recorder import Recorder
 from acrn_zoo.structures import Detections
 
 
-def record(found: Iterator[Detections], recorder: Recorder, total: int | None, interruption: "Interruption") -> None:
+def record(found: Iterator[Detections], recorder: Recorder, total: int | None, interruption: Interruption) -> None:
     """Write every keyframe with a progress bar; say at the end what there is, also of a run that was cut off."""
     started = time.perf_counter()
     is_complete = False

@@ -80,9 +80,7 @@ def read_annotations(path: str | Path, excluded: str | Path | None = None, *, nu
     table = tables.read_annotations(path)
     if (fault := first_fault(table, num_classes, has_person(table))) is not None:
         raise DatasetError(f"{path}, line {line_of_row(Path(path), fault[0])}: {fault[1]}")
-    return annotations_from_table(
-        table, None if excluded is None else tables.read_keyframes(excluded), num_classes=num_classes
-    )
+    return _gather(table, None if excluded is None else tables.read_keyframes(excluded), num_classes)
 
 
 def annotations_from_table(
@@ -100,6 +98,11 @@ def annotations_from_table(
     """
     if (fault := first_fault(table, num_classes, has_person(table))) is not None:
         raise DatasetError(f"row {fault[0] + 1} of the annotations: {fault[1]}")
+    return _gather(table, excluded, num_classes)
+
+
+def _gather(table: pd.DataFrame, excluded: pd.DataFrame | None, num_classes: int) -> Annotations:
+    """The records of a table without faults."""
     keyframes, keyframe_of_row = keyframes_of(table)
     if excluded is not None:
         found = [keyframes.find(*row) for row in zip(excluded["video_id"], excluded["timestamp"], strict=True)]

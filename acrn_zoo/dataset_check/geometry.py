@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from acrn_zoo.data.keyframes import merge_boxes
 from acrn_zoo.tables import BOX_COLUMNS, timestamp_key
 
 LIKELY_PIXELS = 2.0
@@ -66,14 +67,8 @@ class BoxSet:
 
 def distinct_boxes(codes: np.ndarray, boxes: np.ndarray) -> BoxSet:
     """The different boxes of rows ``codes [N]``, ``boxes [N, 4]``: those of a person who does several things once."""
-    frame = pd.DataFrame({"code": codes, **{name: boxes[:, column] for column, name in enumerate(BOX_COLUMNS)}})
-    # ngroup numbers the groups in sorted order when sort is on; unsorted is several times faster
-    group = frame.groupby(list(frame.columns), sort=False).ngroup().to_numpy()
-    first = np.flatnonzero(is_first(group))
-    order = np.argsort(codes[first], kind="stable")
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[order] = np.arange(len(first))
-    return BoxSet(codes[first][order], boxes[first][order], rank[group] if len(group) else group)
+    of_row, first = merge_boxes(pd.DataFrame(boxes, columns=list(BOX_COLUMNS)), codes)
+    return BoxSet(codes[first], boxes[first], of_row)
 
 
 def best_meetings(reference: BoxSet, other: BoxSet) -> tuple[np.ndarray, np.ndarray]:

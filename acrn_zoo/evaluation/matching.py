@@ -111,6 +111,8 @@ class _Block:
         self.run = np.repeat(np.arange(len(self.starts)), self.lengths)
         self.column = found.column[row]
         self.score = found.scores(row)
+        if np.isnan(self.score.min(initial=0.0)):
+            raise EvaluationError("A prediction has no score (NaN): they cannot be put in order")
         self.place = np.arange(len(row))
 
     def settle(self, runs: Integers, max_rows: int | None, is_kept: Booleans | None = None) -> None:
