@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["acrn_zoo", "acrn_zoo.*"]),
-    package_data={"acrn_zoo": ["py.typed"]},
+    package_data={"acrn_zoo": ["py.typed", "pretrained/*.pth"]},
     python_requires=">=3.10",
     install_requires=[
         # The oldest pair that machines in the field still carry, and the first with Python 3.10 to 3.13 and macOS
@@ -33,12 +33,15 @@ setup(
         "av>=17.1",  # 17.0 crashes on some files
         "pillow>=10.1",  # the first whose built-in font has a size
         "tqdm",
+        "tyro>=1.0",
         "portalocker",
     ],
     extras_require={
         "torchcodec": ["torchcodec>=0.12"],
         "safetensors": ["safetensors"],
-        "test": ["pytest>=8", "pytest-benchmark>=5", "safetensors", "mypy", "pandas-stubs", "ruff"],
+        "tensorboard": ["tensorboard"],
+        "benchmarks": ["matplotlib"],
+        "test": ["pytest>=8", "pytest-benchmark>=5", "safetensors", "tensorboard", "mypy", "pandas-stubs", "ruff"],
     },
     entry_points={"console_scripts": ["acrn-zoo = acrn_zoo.cli:main"]},
     classifiers=[

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         save_detector,
         slowfast_acrn_ava21,
         slowfast_acrn_ava22,
+        slowfast_acrn_mini,
         slowfast_r50_acrn,
         slowfast_r50_roi,
     )
@@ -38,6 +39,7 @@ _HOMES = {
     "save_detector": "zoo",
     "slowfast_acrn_ava21": "zoo",
     "slowfast_acrn_ava22": "zoo",
+    "slowfast_acrn_mini": "zoo",
     "slowfast_r50_acrn": "zoo",
     "slowfast_r50_roi": "zoo",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "save_detector",
     "slowfast_acrn_ava21",
     "slowfast_acrn_ava22",
+    "slowfast_acrn_mini",
     "slowfast_r50_acrn",
     "slowfast_r50_roi",
 ]

@@ -89,6 +89,7 @@ def save_checkpoint(
     *,
     architecture: Mapping[str, Any],
     categories: Sequence[str],
+    preprocessing: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a model to a file of this project: plain values and tensors, which loads without running code.
@@ -101,6 +102,7 @@ def save_checkpoint(
         architecture: plain values (None, bool, int, float, str and lists, tuples and dictionaries of them)
             that say how to build the model again.
         categories: names of the classes in the order of the columns.
+        preprocessing: plain values that say which clips it was trained on, if that is known.
         overwrite: whether an existing file may be replaced.
 
     Raises:
@@ -119,6 +121,7 @@ def save_checkpoint(
         "version": FORMAT_VERSION,
         "architecture": dict(architecture),
         "categories": list(categories),
+        **({} if preprocessing is None else {"preprocessing": dict(preprocessing)}),
         "state_dict": {name: value.detach().cpu() for name, value in model.state_dict().items()},
     }
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from acrn_zoo.errors import UserError
 from acrn_zoo.models.backbone import TemporalPool
+from acrn_zoo.models.relation import Relation
 
 Layout = Literal[
     "acrn_zoo",
@@ -54,17 +55,19 @@ class Converted:
             recognizers, and PyTorchVideo's detection head, which has another RoIAlign.
         depth: 18, 50, 101 or 152 by the slow pathway's blocks; None if it is none of these.
         width: channels of the slow pathway's stem; None if there is none.
+        beta: ratio of the pathways' channels; None if there are none.
         alpha: 4 if the lateral convolutions see 7 frames, as all published 8x8 R50 have it; else None, since
             their stride is not part of the weights.
         lateral_norm: whether the lateral connections have BatchNorm (and ReLU).
         res5_dilation: 2 for PyTorchVideo's detectors, else 1.
         temporal_pool: ``"avg"`` or ``"max"`` if the file tells, else None.
-        has_relation: whether there is a relation head.
+        relation: which relation head there is; "actor_only" without any.
         relation_channels: D; None without a relation head, or if it has as many as the backbone.
         num_classes: rows of the classifier, without background; None without a classifier.
         architecture: what this project's own files say about their model; empty for other layouts. It
             overrules the facts above, which are read from the tensors.
         categories: names of the classes that this project's own files carry; else None.
+        preprocessing: what this project's own files say about the clips that it was trained on; empty if nothing.
     """
 
     layout: Layout
@@ -72,15 +75,17 @@ class Converted:
     dropped: tuple[str, ...]
     depth: int | None
     width: int | None
+    beta: int | None
     alpha: int | None
     lateral_norm: bool
     res5_dilation: int
     temporal_pool: TemporalPool | None
-    has_relation: bool
+    relation: Relation
     relation_channels: int | None
     num_classes: int | None
     architecture: dict[str, Any] = field(default_factory=dict)
     categories: tuple[str, ...] | None = None
+    preprocessing: dict[str, Any] = field(default_factory=dict)
 
 
 def convert(checkpoint: Mapping[str, Any]) -> Converted:
@@ -101,21 +106,24 @@ def convert(checkpoint: Mapping[str, Any]) -> Converted:
         state_dict = _without_background(state_dict, _config_text(checkpoint))
     is_own = layout == "acrn_zoo" and checkpoint.get("format") == FORMAT
     lateral = state_dict.get("backbone.blocks.0.multipathway_fusion.conv_fast_to_slow.weight")
+    slow, fast = (_rows(state_dict, f"backbone.blocks.0.multipathway_blocks.{index}.conv.weight") for index in (0, 1))
     return Converted(
         layout=layout,
         state_dict=state_dict,
         dropped=dropped,
         depth=_depth(state_dict),
-        width=_rows(state_dict, "backbone.blocks.0.multipathway_blocks.0.conv.weight"),
+        width=slow,
+        beta=slow // fast if slow and fast else None,
         alpha=4 if lateral is not None and lateral.dim() == 5 and lateral.shape[2] == 7 else None,
         lateral_norm=any(".multipathway_fusion.norm." in name for name in state_dict),
         res5_dilation=2 if layout == "pytorchvideo detection" else 1,
         temporal_pool=_temporal_pool(checkpoint, layout),
-        has_relation=any(name.startswith("head.relation.") for name in state_dict),
+        relation=_relation(state_dict),
         relation_channels=_relation_channels(state_dict),
         num_classes=_rows(state_dict, "head.classifier.weight"),
         architecture=dict(checkpoint["architecture"]) if is_own else {},
         categories=tuple(checkpoint["categories"]) if is_own else None,
+        preprocessing=dict(checkpoint.get("preprocessing", {})) if is_own else {},
     )
 
 
@@ -237,9 +245,18 @@ def _rows(state_dict: dict[str, Tensor], name: str) -> int | None:
     return len(state_dict[name]) if name in state_dict and state_dict[name].dim() else None
 
 
+def _relation(state_dict: dict[str, Tensor]) -> Relation:
+    if not any(name.startswith("head.relation.") for name in state_dict):
+        return "actor_only"
+    if "head.relation.query.weight" in state_dict:
+        return "scene_attention"
+    pair = state_dict.get("head.relation.pair.0.weight")
+    return "pooled_scene" if pair is not None and pair.dim() == 2 else "acrn"
+
+
 def _relation_channels(state_dict: dict[str, Tensor]) -> int | None:
-    weight = state_dict.get("head.relation.pair.0.weight")
-    if weight is None or weight.dim() != 5 or 2 * len(weight) == weight.shape[1]:
+    weight = state_dict.get("head.relation.pair.0.weight")  # of [actor; scene]; of D + D channels if D = C
+    if weight is None or weight.dim() not in (2, 5) or 2 * len(weight) == weight.shape[1]:
         return None
     return len(weight)
 

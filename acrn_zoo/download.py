@@ -1,4 +1,4 @@
-"""Fetch a file over the network once, check it every time.
+"""Fetch a file over the network once, check it every time; find those that come with the package.
 
 All goes through :data:`path_manager`, iopath's table of address prefixes and their handlers. A cluster that
 keeps the files elsewhere registers a handler of its own there, for a prefix of its own (``store://``) or for
@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import torch
 from iopath.common.file_io import HTTPURLHandler, PathManager, file_lock
@@ -65,7 +66,7 @@ def fetch(url: str, *, sha256_prefix: str | None, progress: bool = True, advice:
 
     Args:
         url: address of the file, of a prefix that :data:`path_manager` knows (``https://`` and ``http://``
-            from the start).
+            from the start); or ``file://`` for one that comes with the package, which is used where it is.
         sha256_prefix: how the file's SHA-256 begins, as published. None if its publisher states no hash: then
             the hash of the first download is noted beside the copy (``.sha256``) and checked from then on.
             That shows a copy that went bad and a file that changed on the server; it cannot show that the
@@ -75,8 +76,11 @@ def fetch(url: str, *, sha256_prefix: str | None, progress: bool = True, advice:
 
     Raises:
         DownloadError: if there is no network, if the server refuses, stalls, breaks off or sends another
-            file, or if the cache cannot be written to. It names the address and says how to do without it.
+            file, or if the cache cannot be written to. It names the address and says how to do without it. If a file
+            of the package is missing or damaged.
     """
+    if url.startswith("file:"):
+        return _packaged(url, sha256_prefix)
     expected, origin = sha256_prefix, "as published"
     if expected is None and (expected := _noted_hash(url)):
         origin = f"as noted at the first download in {_note_path(url)} (delete it to accept another file)"
@@ -189,6 +193,16 @@ path_manager = PathManager()
 """Which handler fetches which prefix; ``path_manager.register_handler(...)`` adds one."""
 
 path_manager.register_handler(CheckedHTTPHandler())
+
+
+def _packaged(url: str, expected: str | None) -> Path:
+    """A file that comes with the package, where it is."""
+    path = Path(url2pathname(urlsplit(url).path))
+    if not path.is_file():
+        raise DownloadError(f"{path}, a file of this package, is missing: install acrn_zoo again.")
+    if not _matches(sha256_of(path), expected):
+        raise DownloadError(f"{path} is damaged (its SHA-256 is not {expected}): install acrn_zoo again.")
+    return path
 
 
 def _local_path(url: str, *, force: bool) -> Path:

@@ -10,7 +10,8 @@ from acrn_zoo.checkpoints import load_checkpoint_file
 from acrn_zoo.conversion import CheckpointError, Converted, convert
 from acrn_zoo.download import fetch, sha256_of
 from acrn_zoo.models.backbone import TemporalPool
-from acrn_zoo.weights import SlowFast_R50_ACRN_Weights, SlowFast_R50_RoI_Weights, SlowFast_R50_Weights
+from acrn_zoo.structures import Preprocessing
+from acrn_zoo.weights import DETECTORS, SlowFast_R50_Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +23,14 @@ class Checkpoint:
         converted: its tensors and what they tell.
         temporal_pool: what it was trained with, if that is known.
         categories: the names of its actions, if they are known.
+        preprocessing: which clips it was trained on, if that is known.
     """
 
     source: str
     converted: Converted
     temporal_pool: TemporalPool | None
     categories: tuple[str, ...] | None
+    preprocessing: Preprocessing | None
 
 
 def read_checkpoint(weights: WeightsEnum | Path, progress: bool) -> Checkpoint:
@@ -56,12 +59,17 @@ def read_checkpoint(weights: WeightsEnum | Path, progress: bool) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
     if record is None:
-        return Checkpoint(source, converted, converted.temporal_pool, converted.categories)
-    return Checkpoint(source, converted, record.meta["temporal_pool"], record.meta["categories"] or None)
+        known = _known_preprocessing(converted, source)
+        return Checkpoint(source, converted, converted.temporal_pool, converted.categories, known)
+    meta, short_side = record.meta, record.transforms().short_side
+    clips = Preprocessing(meta["clip_length"], meta["frame_interval"], short_side)
+    return Checkpoint(source, converted, meta["temporal_pool"], meta["categories"] or None, clips)
 
 
 def architecture_of(checkpoint: Checkpoint, unknown_pool: TemporalPool) -> SlowFastArchitecture:
     """How to build the detector of a checkpoint: as its file says, else as its tensors show.
+
+    Tensors do not show the spatial stride: where the file does not say it, it is 16.
 
     Args:
         checkpoint: of a whole detector.
@@ -87,9 +95,10 @@ def architecture_of(checkpoint: Checkpoint, unknown_pool: TemporalPool) -> SlowF
     if converted.depth is None or converted.width is None:
         raise CheckpointError(f"{checkpoint.source} holds a network of unknown depth: expected 18, 50, 101 or 152.")
     return SlowFastArchitecture(
-        relation="acrn" if converted.has_relation else "actor_only",
+        relation=converted.relation,
         depth=converted.depth,
         alpha=converted.alpha or 8,  # MMAction2's 8x8 has a lateral kernel of 7 frames, its 4x16 one of 5
+        beta=converted.beta or 8,
         width=converted.width,
         temporal_pool=checkpoint.temporal_pool or unknown_pool,
         lateral_norm=converted.lateral_norm,
@@ -99,9 +108,20 @@ def architecture_of(checkpoint: Checkpoint, unknown_pool: TemporalPool) -> SlowF
     )
 
 
+def _known_preprocessing(converted: Converted, source: str) -> Preprocessing | None:
+    try:
+        return Preprocessing(**converted.preprocessing) if converted.preprocessing else None
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{source} says that it was trained on clips of {converted.preprocessing}, which this version of acrn_zoo "
+            f"cannot make: {error}"
+        ) from error
+
+
 def _published_record(path: Path) -> WeightsEnum | None:
     digest = sha256_of(path)
-    for records in (SlowFast_R50_ACRN_Weights, SlowFast_R50_RoI_Weights, SlowFast_R50_Weights):
+    published: tuple[type[WeightsEnum], ...] = (*DETECTORS, SlowFast_R50_Weights)
+    for records in published:
         for record in records.__members__.values():
             prefix = record.meta["sha256_prefix"]
             if prefix is not None and digest.startswith(prefix):

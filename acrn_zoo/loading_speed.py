@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import BatchSampler, RandomSampler
 
-from acrn_zoo.data.batch import Batch, collate
-from acrn_zoo.data.dataset import ActionDataset, Sample
+from acrn_zoo.data.batch import Batch
+from acrn_zoo.data.dataset import ActionDataset
+from acrn_zoo.data.loading import create_loader
 from acrn_zoo.errors import UserError
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.models.losses import action_loss
@@ -84,39 +85,14 @@ def measure_loading(dataset: ActionDataset, *, num_workers: int, batch_size: int
     order = RandomSampler(
         dataset, replacement=True, num_samples=num_samples, generator=torch.Generator().manual_seed(0)
     )
-    loader = DataLoader(
-        _Answering(dataset), batch_size=batch_size, sampler=order, num_workers=num_workers, collate_fn=_collate_sound
-    )
+    loader = create_loader(dataset, BatchSampler(order, batch_size, drop_last=False), num_workers=num_workers)
     batches = iter(loader)
     for _ in range(num_first):
-        _require_sound(next(batches))
+        next(batches)
     started = time.perf_counter()
     for _ in range(num_batches):
-        _require_sound(next(batches))
+        next(batches)
     return LoadingSpeed(num_workers, batch_size, num_batches, time.perf_counter() - started)
-
-
-class _Answering(Dataset[Sample | UserError]):
-    """A dataset that returns its errors: those that workers raise arrive with a traceback round their message."""
-
-    def __init__(self, dataset: ActionDataset) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, index: int) -> Sample | UserError:
-        try:
-            return self.dataset[index]
-        except UserError as error:
-            return error
-
-
-def _collate_sound(samples: list[Sample | UserError]) -> Batch | UserError:
-    sound = [sample for sample in samples if isinstance(sample, Sample)]
-    return next((sample for sample in samples if isinstance(sample, UserError)), None) or collate(sound)
-
-
-def _require_sound(batch: Batch | UserError) -> None:
-    if isinstance(batch, UserError):
-        raise batch
 
 
 def measure_step(model: ActionDetector, batch: Batch, *, num_steps: int = 3) -> float:

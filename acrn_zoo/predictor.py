@@ -29,7 +29,7 @@ from acrn_zoo.people import (
     find_people,
     load_faster_rcnn,
 )
-from acrn_zoo.structures import Detections, Keyframe
+from acrn_zoo.structures import Detections, Keyframe, Preprocessing
 
 MIN_EVERY = 0.001
 """Seconds between keyframes; the finest step that files of results and of boxes tell apart."""
@@ -61,8 +61,9 @@ class ActionPredictor:
         dtype: of weights and clips.
         categories: names of the actions. If not given, the model's own; if it has none, AVA's for 80 actions, else
             "action 1", "action 2", ...
-        sampling: which frames make a clip.
-        transform: how frames are resized and normalised.
+        sampling: which frames make a clip; those that the model was trained on, if not given, or those of the models
+            published for AVA, if it does not tell.
+        transform: how frames are resized and normalised; if not given, likewise.
         batch_size: clips that go through the model at once.
 
     Raises:
@@ -93,8 +94,9 @@ class ActionPredictor:
         self.model = _ready_model(model, self.device, dtype)
         self.people = people
         self.categories = _names_of(model, categories)
-        self.sampling = sampling or ClipSampling()
-        self.transform = transform or ClipTransform()
+        known = model.preprocessing or Preprocessing()
+        self.sampling = sampling or ClipSampling(known.clip_length, known.frame_interval)
+        self.transform = transform or ClipTransform(known.short_side)
         self.batch_size = batch_size
 
     def predict(

@@ -12,19 +12,24 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-REGISTERED = ("slowfast_r50_acrn", "slowfast_r50_roi")
-"""Names of functions in :mod:`acrn_zoo.zoo`."""
+REGISTERED: dict[str, dict[str, Any]] = {
+    "slowfast_r50_acrn": {},
+    "slowfast_r50_roi": {},
+    "slowfast_acrn_mini": {"pretrained": False},  # to TorchVision, a model without `weights` is random
+}
+"""Names of functions in :mod:`acrn_zoo.zoo`, and what they are given if the caller does not say otherwise."""
 
 
 class _ZooFunction:
     """Stands for a function of the zoo in TorchVision's table until it is called or looked at."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, defaults: dict[str, Any]) -> None:
         self.__name__ = name
+        self._defaults = defaults
         self.__module__ = "acrn_zoo.zoo"  # list_models(module=acrn_zoo) goes by it
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - those of the function
-        return self._function()(*arguments, **options)
+        return self._function()(*arguments, **(self._defaults | options))
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -63,5 +68,5 @@ def register() -> None:
 
 def _register() -> None:
     known: dict[str, Any] = importlib.import_module("torchvision.models._api").BUILTIN_MODELS
-    for name in REGISTERED:
-        known.setdefault(name, _ZooFunction(name))
+    for name, defaults in REGISTERED.items():
+        known.setdefault(name, _ZooFunction(name, defaults))

@@ -1,4 +1,4 @@
-"""The two records that travel between rooms: the annotated moment, and what was found there."""
+"""The records that travel between rooms: the annotated moment, what a model sees of it, and what was found there."""
 
 import math
 from dataclasses import dataclass
@@ -22,6 +22,32 @@ class Keyframe:
     def __post_init__(self) -> None:
         if not math.isfinite(self.timestamp):
             raise ValueError(f"timestamp of keyframe in {self.video_id!r} is {self.timestamp}, not a finite number")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a model was trained to see of a video: which frames round a keyframe, and how large.
+
+    The defaults are those of the models published for AVA.
+
+    Args:
+        clip_length: number of frames.
+        frame_interval: seconds from one to the next.
+        short_side: of the frames after resizing, in pixels.
+
+    Raises:
+        ValueError: if a value is not of its type, or not positive.
+    """
+
+    clip_length: int = 32
+    frame_interval: float = 2 / 30
+    short_side: int = 256
+
+    def __post_init__(self) -> None:
+        is_whole = type(self.clip_length) is int and type(self.short_side) is int
+        is_number = type(self.frame_interval) in (int, float) and math.isfinite(self.frame_interval)
+        if not (is_whole and is_number and min(self.clip_length, self.frame_interval, self.short_side) > 0):
+            raise ValueError(f"{self}: expected positive numbers, whole ones of frames and pixels")
 
 
 @dataclass(frozen=True, eq=False)

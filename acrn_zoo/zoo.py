@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from torchvision.models._api import WeightsEnum
 
-from acrn_zoo.architecture import ArchitectureError, Relation, SlowFastArchitecture
+from acrn_zoo.architecture import ArchitectureError, SlowFastArchitecture
 from acrn_zoo.checkpoints import load_into, save_checkpoint
 from acrn_zoo.conversion import CheckpointError
 from acrn_zoo.data.ava import CATEGORIES
@@ -18,17 +18,27 @@ from acrn_zoo.models import (
     ActionHead,
     ActorCentricRelation,
     ActorOnly,
+    PooledScene,
+    RelationHead,
     RoIPooling,
+    SceneAttention,
     create_slowfast_backbone,
 )
 from acrn_zoo.models.backbone import TemporalPool
+from acrn_zoo.models.relation import Relation
 from acrn_zoo.weights import (
+    SlowFast_ACRN_Mini_Weights,
     SlowFast_R50_ACRN_Weights,
     SlowFast_R50_RoI_Weights,
     SlowFast_R50_Weights,
     WeightsError,
     resolve_weights,
 )
+
+MINI = SlowFastArchitecture(
+    depth=18, alpha=4, beta=2, width=8, spatial_stride=8, relation_channels=64, num_classes=7, dropout=0.0
+)
+"""What :func:`slowfast_acrn_mini` builds, and the recipe ``small_world`` trains."""
 
 WeightsFile: TypeAlias = str | os.PathLike[str]
 """The name of a record, or the path of a checkpoint file."""
@@ -146,6 +156,37 @@ def slowfast_acrn_ava22(
     return _ava("AVA22", pretrained, progress, weights, temporal_pool)
 
 
+def slowfast_acrn_mini(
+    pretrained: bool = True,
+    progress: bool = True,
+    *,
+    weights: SlowFast_ACRN_Mini_Weights | WeightsFile | None = None,
+) -> ActionDetector:
+    """A small SlowFast with the actor-centric relation head, trained on the generated small world: a toy.
+
+    It shows in seconds, offline and on any machine, what a relation is: ``acrn-zoo demo``. Its weights come with the
+    package.
+
+    Args:
+        pretrained: load the weights; False gives random values, unless ``weights`` are named.
+        progress: of no account; all functions of the zoo take it.
+        weights: a record of :class:`SlowFast_ACRN_Mini_Weights`, its name, or the path of a checkpoint file of the
+            same model, such as ``best.pth`` of ``acrn-zoo train small_world``.
+
+    Returns:
+        An :class:`ActionDetector`: ``model(clips [N, 3, 8, H, W], boxes) -> logits [R, 7]``, in training mode without
+        weights, in evaluation mode with them.
+    """
+    _require_bool(pretrained)
+    chosen = resolve_weights(SlowFast_ACRN_Mini_Weights, weights)
+    if chosen is None and not pretrained:
+        return create_slowfast_detector(MINI)
+    checkpoint = read_checkpoint(chosen or SlowFast_ACRN_Mini_Weights.DEFAULT, progress)
+    found = architecture_of(checkpoint, MINI.temporal_pool)
+    _require_same(checkpoint, found, MINI, tuple(field.name for field in fields(MINI) if field.name != "dropout"))
+    return _load_detector(checkpoint, found, _Wanted())
+
+
 def create_acrn_head(
     in_channels: int,
     num_classes: int = 80,
@@ -191,34 +232,35 @@ def create_slowfast_detector(architecture: SlowFastArchitecture) -> ActionDetect
     backbone = create_slowfast_backbone(
         depth=architecture.depth,
         alpha=architecture.alpha,
+        beta=architecture.beta,
         width=architecture.width,
         temporal_pool=architecture.temporal_pool,
         lateral_norm=architecture.lateral_norm,
         res5_dilation=architecture.res5_dilation,
+        spatial_stride=architecture.spatial_stride,
     )
-    if architecture.relation == "acrn":
-        head = create_acrn_head(
-            backbone.out_channels,
-            architecture.num_classes,
-            relation_channels=architecture.relation_channels,
-            spatial_stride=backbone.spatial_stride,
-            dropout=architecture.dropout,
-        )
-    else:
-        head = create_roi_head(
-            backbone.out_channels,
-            architecture.num_classes,
-            spatial_stride=backbone.spatial_stride,
-            dropout=architecture.dropout,
-        )
+    relation = _create_relation(architecture, backbone.out_channels)
+    head = ActionHead(RoIPooling(1 / backbone.spatial_stride), relation, architecture.num_classes)
     return ActionDetector(backbone, head, architecture=asdict(architecture))
 
 
-def load_detector(path: str | os.PathLike[str], *, temporal_pool: TemporalPool | None = None) -> ActionDetector:
+def _create_relation(architecture: SlowFastArchitecture, in_channels: int) -> RelationHead:
+    if architecture.relation == "actor_only":
+        return ActorOnly(in_channels, architecture.dropout)
+    heads = {"acrn": ActorCentricRelation, "pooled_scene": PooledScene, "scene_attention": SceneAttention}
+    return heads[architecture.relation](
+        in_channels, architecture.relation_channels or in_channels, architecture.dropout
+    )
+
+
+def load_detector(
+    path: WeightsEnum | str | os.PathLike[str], *, temporal_pool: TemporalPool | None = None
+) -> ActionDetector:
     """Build the SlowFast detector that a checkpoint file holds, with or without a relation head.
 
     Args:
-        path: a file of this project, or of MMAction2 (SlowFast, plain or ACRN, 0.x or 1.x).
+        path: a file of this project, or of MMAction2 (SlowFast, plain or ACRN, 0.x or 1.x); or a record of published
+            weights, whose file is fetched.
         temporal_pool: "avg" or "max", for a file that does not tell; "avg" if not given.
 
     Returns:
@@ -227,7 +269,7 @@ def load_detector(path: str | os.PathLike[str], *, temporal_pool: TemporalPool |
     Raises:
         UserError: if the file is missing, damaged or of another model, or ``temporal_pool`` contradicts it.
     """
-    checkpoint = read_checkpoint(Path(path), progress=False)
+    checkpoint = read_checkpoint(path if isinstance(path, WeightsEnum) else Path(path), progress=True)
     found = architecture_of(checkpoint, temporal_pool or "avg")
     return _load_detector(checkpoint, found, _Wanted(temporal_pool=temporal_pool))
 
@@ -258,7 +300,15 @@ def save_detector(
     names = categories if categories is not None else detector.categories
     if names is None:
         names = [f"action {number}" for number in range(1, detector.num_classes + 1)]
-    save_checkpoint(path, detector, architecture=detector.architecture, categories=names, overwrite=overwrite)
+    known = detector.preprocessing
+    save_checkpoint(
+        path,
+        detector,
+        architecture=detector.architecture,
+        categories=names,
+        preprocessing=None if known is None else asdict(known),
+        overwrite=overwrite,
+    )
 
 
 @dataclass(frozen=True)
@@ -291,13 +341,20 @@ def _slowfast(
         raise ArchitectureError("weights_backbone goes with weights=None: `weights` bring their own backbone")
     checkpoint = read_checkpoint(chosen, progress)
     found = architecture_of(checkpoint, wanted.temporal_pool or "avg")
-    for name in ("relation", "depth", "alpha", "width", "relation_channels"):
+    decisive = ("relation", "depth", "alpha", "beta", "width", "spatial_stride", "relation_channels")
+    _require_same(checkpoint, found, named, decisive)
+    return _load_detector(checkpoint, found, wanted)
+
+
+def _require_same(
+    checkpoint: Checkpoint, found: SlowFastArchitecture, named: SlowFastArchitecture, names: Sequence[str]
+) -> None:
+    for name in names:
         if getattr(found, name) != getattr(named, name):
             raise CheckpointError(
                 f"{checkpoint.source} holds a detector with {name}={getattr(found, name)!r}, expected "
                 f"{getattr(named, name)!r}: load_detector(path) builds whatever a file holds."
             )
-    return _load_detector(checkpoint, found, wanted)
 
 
 def _initialised(
@@ -327,7 +384,7 @@ def _load_detector(checkpoint: Checkpoint, found: SlowFastArchitecture, wanted: 
             )
     detector = create_slowfast_detector(_asked_for(found, wanted))
     load_into(detector, checkpoint.converted.state_dict, source=checkpoint.source)
-    detector.categories = checkpoint.categories
+    detector.categories, detector.preprocessing = checkpoint.categories, checkpoint.preprocessing
     return detector.eval()
 
 
@@ -343,8 +400,7 @@ def _ava(
     temporal_pool: TemporalPool | None,
 ) -> ActionDetector:
     """A function named after a dataset takes that dataset's records, or any file of as many actions."""
-    if not isinstance(pretrained, bool):
-        raise ArchitectureError(f"pretrained is {pretrained!r}, expected True or False: name weights with weights=")
+    _require_bool(pretrained)
     newest: SlowFast_R50_ACRN_Weights = SlowFast_R50_ACRN_Weights.__members__[f"{dataset}_V1"]
     is_default = weights == "DEFAULT" or (weights is None and pretrained)
     chosen = newest if is_default else resolve_weights(SlowFast_R50_ACRN_Weights, weights)
@@ -361,3 +417,8 @@ def _ava(
             "takes it"
         )
     return detector
+
+
+def _require_bool(pretrained: bool) -> None:
+    if not isinstance(pretrained, bool):
+        raise ArchitectureError(f"pretrained is {pretrained!r}, expected True or False: name weights with weights=")

@@ -119,7 +119,7 @@ def test_a_detector_without_relations_maps_onto_the_baseline() -> None:
     shapes = {name: shape for name, shape in published_shapes(61).items() if "shared_head" not in name}
     converted = convert({"state_dict": empty(shapes)})
     assert shapes_of(converted.state_dict) == detector_shapes("actor_only", num_classes=60)
-    assert not converted.has_relation
+    assert converted.relation == "actor_only"
     assert converted.num_classes == 60
 
 
@@ -160,7 +160,7 @@ def test_what_the_tensors_tell() -> None:
     converted = convert({"state_dict": empty(published_shapes())})
     facts = (converted.depth, converted.alpha, converted.lateral_norm, converted.res5_dilation)
     assert facts == (50, 4, False, 1)
-    assert converted.has_relation
+    assert converted.relation == "acrn"
     assert converted.temporal_pool is None
     assert converted.architecture == {}
     assert converted.categories is None

@@ -529,3 +529,14 @@ def test_a_kill_between_two_versions_leaves_no_part_under_the_wrong_name(
     with pytest.raises(KeyboardInterrupt):
         download.download(f"{files.address}/film.mkv", tmp_path / "film.mkv", progress=False)
     assert not (tmp_path / "film.mkv.part").exists()
+
+
+def test_a_file_of_the_package_is_used_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "of the package.pth"
+    path.write_bytes(BODY)
+    assert fetch(path.as_uri(), sha256_prefix=SHA256) == path
+    with pytest.raises(DownloadError, match=r"of the package.pth is damaged .* install acrn_zoo again"):
+        fetch(path.as_uri(), sha256_prefix=SHA256[::-1])
+    path.unlink()
+    with pytest.raises(DownloadError, match=r"of the package.pth, a file of this package, is missing"):
+        fetch(path.as_uri(), sha256_prefix=SHA256)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = ["slowfast_acrn_ava21", "slowfast_acrn_ava22", "slowfast_r50_acrn", "slowfast_r50_roi"]
+NAMES = ["slowfast_acrn_ava21", "slowfast_acrn_ava22", "slowfast_acrn_mini", "slowfast_r50_acrn", "slowfast_r50_roi"]
 
 # No network: an attempt to connect is an error that the test would see.
 PREAMBLE = """
@@ -49,15 +49,16 @@ def test_local_folder(tmp_path: Path) -> None:
         f"""
 path = {str(repository)!r}
 model = torch.hub.load(path, "slowfast_acrn_ava22", source="local", pretrained=False)
+mini = torch.hub.load(path, "slowfast_acrn_mini", source="local")
 import acrn_zoo
 assert acrn_zoo.__file__.startswith(path), acrn_zoo.__file__
 assert not {{"av", "pandas"}} & set(sys.modules), "a model alone reads no videos"
-print(type(model).__name__, model.num_classes)
+print(type(model).__name__, model.num_classes, mini.num_classes)
 """,
         tmp_path,
         tmp_path / "hub",
     )
-    assert output.split() == ["ActionDetector", "80"]
+    assert output.split() == ["ActionDetector", "80", "7"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from acrn_zoo.errors import UserError
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.people import PeopleError
 from acrn_zoo.predictor import ActionPredictor, DeviceError, TimestampError, create_person_detector, resolve_device
-from acrn_zoo.structures import Keyframe
+from acrn_zoo.structures import Keyframe, Preprocessing
 
 SAMPLING = ClipSampling(length=8, interval=0.1)
 TRANSFORM = ClipTransform(short_side=32)
@@ -52,6 +52,20 @@ def test_equals_the_model_on_frames_gathered_by_hand(small_video: Path, small_de
     assert found[1].frame_size == (64, 96)
     assert found[1].person_scores.tolist() == [1, 1]
     assert found[1].categories == ("action 1", "action 2", "action 3", "action 4")
+
+
+def test_clips_are_those_that_the_model_was_trained_on(small_video: Path, small_detector: ActionDetector) -> None:
+    told = copy.copy(small_detector)
+    told.preprocessing = Preprocessing(clip_length=8, frame_interval=0.1, short_side=32)
+    (by_itself, *_), (by_order, *_), (other, *_) = (
+        list(ActionPredictor(told, two_people, sampling=sampling).predict(small_video))
+        for sampling in (None, SAMPLING, ClipSampling(8, 0.2))
+    )
+    assert torch.equal(by_itself.scores, by_order.scores)
+    assert not torch.equal(by_itself.scores, other.scores)
+    assert ActionPredictor(told, two_people).transform.short_side == 32
+    untold = ActionPredictor(small_detector, two_people)
+    assert (untold.sampling, untold.transform.short_side) == (ClipSampling(32, 2 / 30), 256)
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 7])

@@ -24,7 +24,7 @@ def run_python(code: str) -> str:
     ],
 )
 def test_order_of_imports_does_not_matter(code: str) -> None:
-    assert run_python(f"{code}; {LIST}") == "['slowfast_r50_acrn', 'slowfast_r50_roi']"
+    assert run_python(f"{code}; {LIST}") == "['slowfast_acrn_mini', 'slowfast_r50_acrn', 'slowfast_r50_roi']"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
-"""The two records refuse what cannot be."""
+"""The records refuse what cannot be."""
+
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from acrn_zoo.structures import Detections, Keyframe
+from acrn_zoo.structures import Detections, Keyframe, Preprocessing
 
 BOXES = torch.tensor([[1.0, 2.0, 30.0, 40.0], [5.0, 5.0, 9.0, 9.0]])
 SCORES = torch.tensor([[0.2, 0.9, 0.9], [0.1, 0.0, 0.3]])
@@ -50,3 +52,22 @@ def test_bad_detections(parts: dict[str, Tensor], message: str) -> None:
 def test_keyframe_is_a_moment(timestamp: float) -> None:
     with pytest.raises(ValueError, match="not a finite number"):
         Keyframe("video", timestamp)
+
+
+@pytest.mark.parametrize(
+    "clips",
+    [
+        {"clip_length": 0},
+        {"clip_length": 8.0},
+        {"clip_length": True},
+        {"frame_interval": 0.0},
+        {"frame_interval": float("inf")},
+        {"frame_interval": "0.1"},
+        {"short_side": -1},
+        {"short_side": None},
+    ],
+    ids=str,
+)
+def test_clips_that_nobody_can_make(clips: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected positive numbers"):
+        Preprocessing(**clips)

@@ -2,9 +2,9 @@
 
 import hashlib
 import socket
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -18,14 +18,18 @@ from acrn_zoo.architecture import ArchitectureError, SlowFastArchitecture
 from acrn_zoo.conversion import CheckpointError
 from acrn_zoo.data.ava import CATEGORIES
 from acrn_zoo.errors import UserError
-from acrn_zoo.models import ActionDetector, TimePooled
+from acrn_zoo.models import ActionDetector, TimePooled, replace_classifier
+from acrn_zoo.models.relation import Relation
+from acrn_zoo.structures import Preprocessing
 from acrn_zoo.weights import (
+    SlowFast_ACRN_Mini_Weights,
     SlowFast_R50_ACRN_Weights,
     SlowFast_R50_RoI_Weights,
     SlowFast_R50_Weights,
     WeightsError,
 )
 
+ROI = SlowFastArchitecture(relation="actor_only")
 SMALL = SlowFastArchitecture(depth=18, width=8, num_classes=3, temporal_pool="max")
 
 
@@ -46,33 +50,43 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: zoo.slowfast_r50_roi(), 33_827_960),
         (lambda: torchvision.models.get_model("slowfast_r50_acrn", weights=None), 92_229_752),
         (lambda: torchvision.models.get_model("slowfast_r50_roi"), 33_827_960),
+        (lambda: zoo.slowfast_acrn_mini(pretrained=False), 343_715),
+        (lambda: torchvision.models.get_model("slowfast_acrn_mini"), 343_715),
     ],
 )
 def test_without_weights(build: Any, num_params: int) -> None:
     with torch.device("meta"):
         model = build()
     assert sum(parameter.numel() for parameter in model.parameters()) == num_params
+    assert model.training
 
 
 @pytest.mark.parametrize(
-    ("record", "build"),
+    ("record", "architecture"),
     [
-        *((record, zoo.slowfast_r50_acrn) for record in SlowFast_R50_ACRN_Weights.__members__.values()),
-        *((record, zoo.slowfast_r50_roi) for record in SlowFast_R50_RoI_Weights.__members__.values()),
+        *((record, SlowFastArchitecture()) for record in SlowFast_R50_ACRN_Weights.__members__.values()),
+        *((record, ROI) for record in SlowFast_R50_RoI_Weights.__members__.values()),
+        *((record, zoo.MINI) for record in SlowFast_ACRN_Mini_Weights.__members__.values()),
     ],
     ids=str,
 )
-def test_published_numbers_are_those_of_the_model(record: Any, build: Any) -> None:
+def test_published_numbers_are_those_of_the_model(record: Any, architecture: SlowFastArchitecture) -> None:
+    told = {name: record.meta[name] for name in ("temporal_pool", "lateral_norm", "res5_dilation")}
+    architecture = replace(architecture, **told, num_classes=len(record.meta["categories"]))
+    side = record.transforms().short_side
     with torch.device("meta"):
-        model = build(temporal_pool=record.meta["temporal_pool"], num_classes=len(record.meta["categories"])).eval()
-        clips = torch.zeros(1, 3, 32, 256, 256)
+        model = zoo.create_slowfast_detector(architecture).eval()
+        clips = torch.zeros(1, 3, record.meta["clip_length"], side, side)
     assert sum(parameter.numel() for parameter in model.parameters()) == record.meta["num_params"]
     with FlopCounterMode(display=False) as backbone:
         scene = model.backbone(clips)
     assert backbone.get_total_flops() / 2e9 == pytest.approx(record.meta["gflops_per_clip"], abs=5e-4)
     with FlopCounterMode(display=False) as head:
         model.head(scene, torch.zeros(1, 5, device="meta"))
-    assert head.get_total_flops() / 2e9 == pytest.approx(record.meta["gflops_per_actor"], abs=5e-4)
+    assert head.get_total_flops() / 2e9 == pytest.approx(record.meta["gflops_per_actor"], rel=5e-3)
+    one_cell = clips[..., : record.meta["min_size"][0], : record.meta["min_size"][1]]
+    assert model.backbone(one_cell).shape[2:] == (1, 1)
+    assert record.meta["min_size"] == (architecture.spatial_stride,) * 2
 
 
 @pytest.mark.parametrize("record", list(SlowFast_R50_Weights), ids=str)
@@ -86,7 +100,9 @@ def test_published_backbone_has_the_parameters_of_its_record(record: SlowFast_R5
 
 
 def test_torchvision_knows_the_models() -> None:
-    assert {"slowfast_r50_acrn", "slowfast_r50_roi"} <= set(torchvision.models.list_models())
+    names = {"slowfast_r50_acrn", "slowfast_r50_roi", "slowfast_acrn_mini"}
+    assert names <= set(torchvision.models.list_models())
+    assert torchvision.models.get_model_weights("slowfast_acrn_mini") is SlowFast_ACRN_Mini_Weights
     assert torchvision.models.get_model_weights("slowfast_r50_acrn") is SlowFast_R50_ACRN_Weights
     assert torchvision.models.get_model_weights("slowfast_r50_roi") is SlowFast_R50_RoI_Weights
 
@@ -112,6 +128,7 @@ def test_records_bring_their_pooling(
     model = build()
     assert model.backbone.temporal_pool == pool
     assert model.categories == CATEGORIES
+    assert model.preprocessing == Preprocessing(32, 2 / 30, 256)
     assert not model.training
     expected = published_state_dict["roi_head.bbox_head.fc_cls.weight"][1:]
     assert torch.equal(model.head.classifier.weight, expected)
@@ -128,6 +145,57 @@ def test_fetches_what_the_record_says(monkeypatch: pytest.MonkeyPatch, published
     monkeypatch.setattr(loading, "fetch", fetch)
     zoo.slowfast_acrn_ava22(progress=False)
     assert calls == [(SlowFast_R50_ACRN_Weights.AVA22_V1.url, "66ec24a2", False)]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        zoo.slowfast_acrn_mini,
+        lambda: zoo.slowfast_acrn_mini(weights="SMALL_WORLD_V1", pretrained=False),
+        lambda: torchvision.models.get_model("slowfast_acrn_mini", weights="DEFAULT"),
+        lambda: acrn_zoo.load_detector(SlowFast_ACRN_Mini_Weights.DEFAULT),
+        lambda: acrn_zoo.load_detector(Path(zoo.__file__).parent / "pretrained" / "slowfast_acrn_mini.pth"),
+    ],
+)
+def test_the_mini_comes_with_the_package(build: Any) -> None:
+    model = build()
+    assert model.categories == SlowFast_ACRN_Mini_Weights.DEFAULT.meta["categories"]
+    assert model.preprocessing == Preprocessing(8, 0.1, 64)
+    assert model.architecture == asdict(zoo.MINI)
+    assert not model.training
+
+
+def test_the_mini_takes_its_own_files_only(tmp_path: Path) -> None:
+    (tmp_path / "same").mkdir()
+    path, _ = small_file(tmp_path / "same", replace(zoo.MINI, dropout=0.3))
+    assert zoo.slowfast_acrn_mini(weights=path).head.relation.dropout == 0.3
+    path, _ = small_file(tmp_path)
+    with pytest.raises(CheckpointError, match="beta=8, expected 2"):
+        zoo.slowfast_acrn_mini(weights=path)
+    with pytest.raises(WeightsError, match="SMALL_WORLD_V1"):
+        zoo.slowfast_acrn_mini(weights="AVA22_V1")
+    with pytest.raises(ArchitectureError, match="expected True or False"):
+        zoo.slowfast_acrn_mini("SMALL_WORLD_V1")  # type: ignore[arg-type]
+
+
+def test_the_clips_that_a_model_was_trained_on_travel_with_it(tmp_path: Path, published_checkpoint: Path) -> None:
+    path, detector = small_file(tmp_path)
+    assert acrn_zoo.load_detector(path).preprocessing is None
+    detector.preprocessing = Preprocessing(clip_length=16, frame_interval=0.04, short_side=112)
+    acrn_zoo.save_detector(tmp_path / "clips.pth", detector)
+    loaded = acrn_zoo.load_detector(tmp_path / "clips.pth")
+    assert loaded.preprocessing == detector.preprocessing
+    assert replace_classifier(loaded, 2).preprocessing == detector.preprocessing
+    assert acrn_zoo.load_detector(published_checkpoint).preprocessing is None
+
+
+@pytest.mark.parametrize("clips", [{"clip_length": 0}, {"short_side": 1.5}, {"colour": "red"}], ids=str)
+def test_clips_that_cannot_be_made(clips: dict[str, Any], tmp_path: Path) -> None:
+    path, _ = small_file(tmp_path)
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "preprocessing": clips}, path)
+    with pytest.raises(CheckpointError, match=r"small.pth says that it was trained on clips of .* cannot make"):
+        acrn_zoo.load_detector(path)
 
 
 @pytest.mark.parametrize(("given", "pool"), [(None, "avg"), ("avg", "avg"), ("max", "max")])
@@ -205,8 +273,51 @@ def test_dropout_is_the_callers(published_checkpoint: Path) -> None:
     assert model.architecture["dropout"] == 0.1
 
 
-def test_bare_state_dict_of_ours(tmp_path: Path) -> None:
-    detector = zoo.create_slowfast_detector(replace(SMALL, temporal_pool="avg", relation_channels=16))
+@pytest.mark.parametrize("spatial_stride", [8, 16])
+@pytest.mark.parametrize("relation", get_args(Relation))
+def test_every_head_and_stride_comes_back(relation: Relation, spatial_stride: int, tmp_path: Path) -> None:
+    architecture = replace(SMALL, relation=relation, spatial_stride=spatial_stride, relation_channels=16, dropout=0.25)
+    path, detector = small_file(tmp_path, architecture)
+    loaded = acrn_zoo.load_detector(path)
+    assert loaded.architecture == asdict(architecture)
+    assert loaded.head.relation.dropout == 0.25
+    assert loaded.head.relation.out_features == (288 if relation == "actor_only" else 16)
+    clips, boxes = torch.randn(1, 3, 8, 32, 32), [torch.tensor([[1.0, 2.0, 20.0, 30.0]])]
+    assert torch.equal(loaded(clips, boxes), detector(clips, boxes))
+
+
+def test_file_from_before_there_was_a_stride(tmp_path: Path) -> None:
+    path, detector = small_file(tmp_path)
+    content = torch.load(path, weights_only=True)
+    del content["architecture"]["spatial_stride"]
+    torch.save(content, path)
+    assert acrn_zoo.load_detector(path).architecture == detector.architecture
+
+
+def test_other_actions_come_back(tmp_path: Path) -> None:
+    path, detector = small_file(tmp_path)
+    changed = replace_classifier(acrn_zoo.load_detector(path), 2, ("class 2", "new"), keep={2: 0})
+    acrn_zoo.save_detector(tmp_path / "changed.pth", changed)
+    loaded = acrn_zoo.load_detector(tmp_path / "changed.pth")
+    assert loaded.categories == ("class 2", "new")
+    clips, boxes = torch.randn(1, 3, 8, 32, 32), [torch.tensor([[1.0, 2.0, 20.0, 30.0]])]
+    torch.testing.assert_close(loaded(clips, boxes)[:, 0], detector(clips, boxes)[:, 2])
+
+
+@pytest.mark.parametrize("relation", get_args(Relation))
+@pytest.mark.parametrize("relation_channels", [None, 16])
+def test_bare_state_dict_of_ours(relation: Relation, relation_channels: int | None, tmp_path: Path) -> None:
+    channels = None if relation == "actor_only" else relation_channels
+    detector = zoo.create_slowfast_detector(
+        replace(SMALL, temporal_pool="avg", relation=relation, relation_channels=channels)
+    )
+    torch.save(detector.state_dict(), tmp_path / "bare.pth")
+    assert acrn_zoo.load_detector(tmp_path / "bare.pth").architecture == detector.architecture
+
+
+def test_the_ratio_of_channels_is_seen_in_the_tensors(tmp_path: Path) -> None:
+    detector = zoo.create_slowfast_detector(replace(SMALL, temporal_pool="avg", beta=2))
+    assert detector.backbone.out_channels == 8 * 32 + 4 * 32
     torch.save(detector.state_dict(), tmp_path / "bare.pth")
     assert acrn_zoo.load_detector(tmp_path / "bare.pth").architecture == detector.architecture
 
@@ -287,6 +398,11 @@ def test_file_of_another_model(tmp_path: Path, published_checkpoint: Path) -> No
         acrn_zoo.slowfast_r50_acrn(weights=path)
     with pytest.raises(CheckpointError, match="relation='acrn', expected 'actor_only'"):
         acrn_zoo.slowfast_r50_roi(weights=published_checkpoint)
+    content = torch.load(path, weights_only=True)
+    content["architecture"] = asdict(SlowFastArchitecture(num_classes=3, spatial_stride=8))
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="holds a detector with spatial_stride=8, expected 16"):
+        acrn_zoo.slowfast_r50_acrn(weights=path)
     other = tmp_path / "other.pth"
     torch.save(torch.nn.Linear(2, 2).state_dict(), other)
     with pytest.raises(CheckpointError, match=r"other.pth: .*not of a SlowFast model: it holds weight, bias"):

@@ -28,7 +28,10 @@ VERBS: dict[tuple[str, ...], tuple[str, str]] = {
     ("data", "manifest"): ("data_manifest", "look at every video of a dataset once, before training does"),
     ("data", "people"): ("data_people", "find the people of all keyframes: the proposals of training and evaluation"),
     ("data", "ava"): ("data_ava", "fetch AVA's annotations and the list of its videos"),
+    ("data", "small-world"): ("data_small_world", "generate a small world, whose relations can be learnt in minutes"),
     ("data-speed",): ("data_speed", "measure how fast your machine reads training clips"),
+    ("train",): ("train", "train a detector by a recipe; on one process, or several under torchrun"),
+    ("evaluate",): ("evaluate", "mAP of a detector on a dataset"),
     ("score",): ("score", "mAP of predictions, equal to the official evaluation's"),
     ("score-tubes",): ("score_tubes", "frame-mAP and video-mAP of J-HMDB"),
 }

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from acrn_zoo import demo
 from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.recording import record
-from acrn_zoo.predictor import ActionPredictor
+from acrn_zoo.structures import Detections
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
@@ -18,11 +19,23 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, interruption: Interruption) -> None:
-    """Generate a video, label its people, and say where to look."""
+    """Draw a video, label its people, measure, and say where to look."""
     print(demo.ABOUT)
     recorder = demo.recorder(options.out, overwrite=options.overwrite)
-    made = demo.prepare(options.out, overwrite=options.overwrite)
-    predictor = ActionPredictor(demo.untrained_model(), made.boxes)
-    record(predictor.predict(made.video), recorder, made.num_keyframes, interruption)
-    picture = demo.draw(made, options.out, overwrite=options.overwrite)
-    print(f"\nLook at {picture}\nNext, a video of your own: {Path(sys.argv[0]).name} predict VIDEO --weights ava22")
+    files = demo.prepare(options.out, overwrite=options.overwrite)
+    predictor = demo.create_predictor(files)
+    found: list[Detections] = []
+
+    def kept() -> Iterator[Detections]:
+        for detections in predictor.predict(files.video):
+            found.append(detections)
+            yield detections
+
+    record(kept(), recorder, len(demo.moments()), interruption)
+    answers = list(demo.right_answers(files, predictor))
+    pointing = demo.pointing(answers)
+    demo.draw(files, answers, pointing, overwrite=options.overwrite)
+    print(f"\nmAP {demo.mean_average_precision(found):.3f}, by AVA's official rule against the known truth")
+    print(demo.pointing_in_words(pointing))
+    print(f"\nLook at {files.picture} first: it shows which place in the scene the model goes by.")
+    print(f"Next, a real video, with weights trained on AVA: {Path(sys.argv[0]).name} predict VIDEO --weights ava22")

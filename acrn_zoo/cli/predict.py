@@ -12,19 +12,17 @@ from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.options import fraction, number, positive, rate
 from acrn_zoo.cli.recording import record
 from acrn_zoo.data.frames import open_video
-from acrn_zoo.models import ActionDetector
-from acrn_zoo.models.backbone import TemporalPool
 from acrn_zoo.people import BoxFile
 from acrn_zoo.predictor import MIN_EVERY, ActionPredictor, create_person_detector, require_within, resolve_device
 from acrn_zoo.recorder import Recorder
-from acrn_zoo.weights import SlowFast_R50_ACRN_Weights, SlowFast_R50_RoI_Weights, resolve_weights
+from acrn_zoo.weights import SHORT_NAMES, SlowFast_R50_ACRN_Weights, SlowFast_R50_RoI_Weights, resolve_detector
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    names = ", ".join(SlowFast_R50_ACRN_Weights.__members__)
+    names = ", ".join((*SHORT_NAMES, *SlowFast_R50_ACRN_Weights.__members__))
     baselines = ", ".join(
         f"{SlowFast_R50_RoI_Weights.__name__}.{name}" for name in SlowFast_R50_RoI_Weights.__members__
     )
@@ -33,7 +31,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--weights",
         default="ava22",
-        help=f"ava21, ava22, {names}, {baselines}, or the path of a file",
+        help=f"{names}, {baselines}, or the path of a file",
     )
     verb.add_argument("--temporal-pool", choices=("avg", "max"), help="for the path of a checkpoint that does not tell")
     people = verb.add_mutually_exclusive_group()
@@ -88,7 +86,7 @@ def run(options: argparse.Namespace, interruption: Interruption) -> None:
         inputs=[Path(path) for path in (options.boxes, options.weights) if path is not None],
     )
     predictor = ActionPredictor(
-        _model(options.weights, options.temporal_pool),
+        zoo.load_detector(resolve_detector(options.weights), temporal_pool=options.temporal_pool),
         boxes or create_person_detector(threshold=options.person_threshold, device=device),
         device=device,
         dtype=DTYPES[options.dtype],
@@ -101,18 +99,6 @@ def run(options: argparse.Namespace, interruption: Interruption) -> None:
     if boxes is not None and options.every is None:
         total = len(boxes.timestamps)
     record(found, recorder, total, interruption)
-
-
-def _model(weights: str, temporal_pool: TemporalPool | None) -> ActionDetector:
-    named = {"ava21": zoo.slowfast_acrn_ava21, "ava22": zoo.slowfast_acrn_ava22}
-    if weights in named:
-        return named[weights](temporal_pool=temporal_pool)
-    if weights.startswith(f"{SlowFast_R50_RoI_Weights.__name__}."):
-        return zoo.slowfast_r50_roi(weights=weights, temporal_pool=temporal_pool)
-    chosen = resolve_weights(SlowFast_R50_ACRN_Weights, weights)
-    if isinstance(chosen, Path):
-        return zoo.load_detector(chosen, temporal_pool=temporal_pool)
-    return zoo.slowfast_r50_acrn(weights=chosen, temporal_pool=temporal_pool)
 
 
 def _seconds(text: str) -> float:

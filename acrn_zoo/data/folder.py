@@ -93,6 +93,11 @@ class DatasetFolder:
         if not self.evaluated:
             object.__setattr__(self, "evaluated", self.label_map.ids)
 
+    @property
+    def evaluated_label_map(self) -> LabelMap:
+        """The classes that count in evaluation."""
+        return LabelMap({number: self.label_map.names[number] for number in self.evaluated})
+
     def split(self, name: str) -> Split:
         """The split of that name.
 

@@ -306,12 +306,16 @@ class AvaEvaluator:
 
     def compute(self) -> dict[str, float]:
         """``mAP``, and ``AP/<category>`` of every class (NaN for one that does not count)."""
-        result = self.result()
-        values = {"mAP": result.mean}
-        for class_id, precision in zip(result.class_ids, result.average_precision, strict=True):
-            name = f"AP/{self.label_map.names[class_id]}"
-            values[name if name not in values else f"{name} ({class_id})"] = float(precision)
-        return values
+        return named_metrics(self.result(), self.label_map)
+
+
+def named_metrics(result: AvaResult, label_map: LabelMap) -> dict[str, float]:
+    """``mAP``, and ``AP/<category>`` of every class (NaN for one that does not count)."""
+    values = {"mAP": result.mean}
+    for class_id, precision in zip(result.class_ids, result.average_precision, strict=True):
+        name = f"AP/{label_map.names[class_id]}"
+        values[name if name not in values else f"{name} ({class_id})"] = float(precision)
+    return values
 
 
 def _as_rows(boxes: Any, scores: Any, num_classes: int, where: str) -> tuple[Floats, npt.NDArray[Any]]:  # noqa: ANN401 - as for _as_array

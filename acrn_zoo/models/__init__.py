@@ -3,8 +3,9 @@
 from acrn_zoo.models.backbone import Backbone, SlowFast, TimePooled, create_slowfast_backbone
 from acrn_zoo.models.detector import ActionDetector, ActionHead
 from acrn_zoo.models.losses import action_loss
-from acrn_zoo.models.relation import ActorCentricRelation, ActorOnly, RelationHead
+from acrn_zoo.models.relation import ActorCentricRelation, ActorOnly, PooledScene, RelationHead, SceneAttention
 from acrn_zoo.models.roi import RoIPooling
+from acrn_zoo.models.training import checkpoint_relation, freeze_stages, replace_classifier
 
 __all__ = [
     "ActionDetector",
@@ -12,10 +13,15 @@ __all__ = [
     "ActorCentricRelation",
     "ActorOnly",
     "Backbone",
+    "PooledScene",
     "RelationHead",
     "RoIPooling",
+    "SceneAttention",
     "SlowFast",
     "TimePooled",
     "action_loss",
+    "checkpoint_relation",
     "create_slowfast_backbone",
+    "freeze_stages",
+    "replace_classifier",
 ]

@@ -13,6 +13,8 @@ with warnings.catch_warnings():
 TemporalPool = Literal["avg", "max"]
 MIN_CLIP_LENGTH = 8
 DEPTHS = (18, 50, 101, 152)
+STAGE_STRIDES = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1)}
+"""Strides of the four stages by the stride of the whole; the stem has a stride of 4."""
 
 
 def pool_time(features: Tensor, how: TemporalPool) -> Tensor:
@@ -80,6 +82,9 @@ class SlowFast(Backbone):
         spatial_stride: pixels of the clip per cell of the map.
         clip_length: frames of a clip, as trained. Other lengths of at least 8 frames work too.
         temporal_pool: ``"avg"`` or ``"max"``; it belongs to the weights.
+
+    Attributes:
+        num_frozen: so many blocks do not learn; set by :func:`acrn_zoo.models.freeze_stages`.
     """
 
     def __init__(
@@ -99,9 +104,16 @@ class SlowFast(Backbone):
         self.spatial_stride = spatial_stride
         self.clip_length = clip_length
         self.temporal_pool = _checked_pool(temporal_pool)
+        self.num_frozen = 0
+
+    def train(self, mode: bool = True) -> "SlowFast":
+        """Switch to training or evaluation mode; frozen blocks stay in evaluation mode."""
+        super().train(mode)
+        self.blocks[: self.num_frozen].eval()
+        return self
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Return scene features ``[N, C, ceil(H / 16), ceil(W / 16)]`` of ``clips [N, 3, T, H, W]``."""
+        """Return scene features ``[N, C, ceil(H / stride), ceil(W / stride)]`` of ``clips [N, 3, T, H, W]``."""
         if clips.shape[2] < MIN_CLIP_LENGTH or 0 in clips.shape[3:]:
             raise ValueError(
                 f"clips has shape {list(clips.shape)}: SlowFast needs at least {MIN_CLIP_LENGTH} frames of at least "
@@ -121,7 +133,9 @@ def create_slowfast_backbone(
     temporal_pool: TemporalPool = "avg",
     lateral_norm: bool = False,
     res5_dilation: int = 1,
+    beta: int = 8,
     width: int = 64,
+    spatial_stride: int = 16,
 ) -> SlowFast:
     """Build the SlowFast trunk from PyTorchVideo's ``create_slowfast`` (random weights).
 
@@ -134,19 +148,23 @@ def create_slowfast_backbone(
         temporal_pool: ``"avg"`` or ``"max"``.
         lateral_norm: BatchNorm and ReLU behind the lateral convolutions, as in PyTorchVideo's own SlowFast.
         res5_dilation: dilation of the last stage: 1, or 2 as in PyTorchVideo's detection models.
-        width: channels of the slow stem; the fast one has an eighth.
+        beta: ratio of the pathways' channels.
+        width: channels of the slow stem, a multiple of ``beta``.
+        spatial_stride: pixels of the clip per cell of the map: 16, or 8, where the third stage has stride 1.
 
     Raises:
         ValueError: if a value is not one of these.
     """
-    if width % 8 or width < 8:
-        raise ValueError(f"width is {width}, expected a multiple of 8: the fast pathway has an eighth of it")
+    if beta < 1 or width < 1 or width % beta:
+        raise ValueError(f"width is {width}, expected a multiple of beta, which is {beta} and has to be at least 1")
     if depth not in DEPTHS:
         raise ValueError(f"depth is {depth}, expected 18, 50, 101 or 152")
     if not isinstance(alpha, int) or alpha < 1 or res5_dilation not in (1, 2):
         raise ValueError(f"alpha is {alpha} and res5_dilation {res5_dilation}, expected a whole number and 1 or 2")
+    if spatial_stride not in STAGE_STRIDES:
+        raise ValueError(f"spatial_stride is {spatial_stride}, expected 8 or 16")
     fusion = FastToSlowFusionBuilder(
-        slowfast_channel_reduction_ratio=8,
+        slowfast_channel_reduction_ratio=beta,
         conv_fusion_channel_ratio=2,
         # 7 frames at alpha 4 and 5 at alpha 8, as the published 8x8 and 4x16 models have it
         conv_kernel_size=(7 if alpha <= 4 else 5, 1, 1),
@@ -158,16 +176,23 @@ def create_slowfast_backbone(
     dilations = ((1, 1, 1),) * 3 + ((1, res5_dilation, res5_dilation),)
     network = create_slowfast(
         model_depth=depth,
-        stem_dim_outs=(width, width // 8),
+        stem_dim_outs=(width, width // beta),
         fusion_builder=fusion.create_module,
-        stage_spatial_strides=((1, 2, 2, 1), (1, 2, 2, 1)),
+        slowfast_channel_reduction_ratio=(beta,),
+        stage_spatial_strides=(STAGE_STRIDES[spatial_stride],) * 2,
         stage_conv_b_dilations=(dilations, dilations),
         head=None,
     )
     blocks = network.blocks[:5]  # the sixth would pool with a fixed clip length
     _make_strides_plain(blocks)
     slow_channels = width * 32
-    return SlowFast(blocks, alpha=alpha, out_channels=slow_channels + slow_channels // 8, temporal_pool=temporal_pool)
+    return SlowFast(
+        blocks,
+        alpha=alpha,
+        out_channels=slow_channels + slow_channels // beta,
+        spatial_stride=spatial_stride,
+        temporal_pool=temporal_pool,
+    )
 
 
 def _make_strides_plain(blocks: nn.ModuleList) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acrn_zoo.boxes import boxes_to_rois
 from acrn_zoo.models.backbone import Backbone
-from acrn_zoo.models.relation import RelationHead
+from acrn_zoo.models.relation import ActorCentricRelation, RelationHead
+from acrn_zoo.structures import Preprocessing
 
 
 class ActionHead(nn.Module):
@@ -39,12 +41,26 @@ class ActionHead(nn.Module):
         related = self.relation(actors, scene, rois[:, 0].long())
         return self.classifier(related)
 
+    def forward_with_maps(self, scene: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits ``[R, K]`` and activation maps ``[R, K, h, w]``; :meth:`ActionDetector.forward_with_maps`."""
+        if not isinstance(self.relation, ActorCentricRelation):
+            raise TypeError(
+                f"{type(self.relation).__name__} makes no map of the scene, so there is none to show: expected a "
+                "detector with ActorCentricRelation"
+            )
+        if self.training:
+            raise RuntimeError("the detector is in training mode, where its maps are not those it decides by: eval()")
+        features, related = self.relation.forward_with_map(self.roi(scene, rois), scene, rois[:, 0].long())
+        maps = F.conv2d(related, self.classifier.weight[:, :, None, None])
+        return self.classifier(features), maps
+
 
 class ActionDetector(nn.Module):
     """Backbone and head in one: ``forward(clips, boxes) -> logits``.
 
-    Works in float64, float32 and bfloat16, under autocast, in ``channels_last_3d``, and under ``torch.compile``
-    (one graph; a new number of actors or clip size compiles once more, after that sizes are dynamic).
+    Works in float64, float32 and bfloat16, under autocast, in ``channels_last_3d``, and under ``torch.compile``: one
+    graph, but another one for every pattern of 0, 1 and more actors in the list of boxes, until the compiler gives up.
+    For batches, compile ``backbone`` and ``head`` instead: the head then makes a few graphs, and takes any number.
 
     Args:
         backbone: ``clips [N, 3, T, H, W] -> [N, C, h, w]``.
@@ -52,6 +68,7 @@ class ActionDetector(nn.Module):
         categories: the names of the K actions, if the weights bring them.
         architecture: plain values that say how to build the detector again, if it can be built from such; they are
             saved with it.
+        preprocessing: which clips it was trained on, if the weights tell; saved with it, too.
     """
 
     def __init__(
@@ -61,12 +78,14 @@ class ActionDetector(nn.Module):
         *,
         categories: Sequence[str] | None = None,
         architecture: Mapping[str, Any] | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.categories = None if categories is None else tuple(categories)
         self.architecture = dict(architecture or {})
+        self.preprocessing = preprocessing
 
     @property
     def num_classes(self) -> int:
@@ -91,6 +110,37 @@ class ActionDetector(nn.Module):
         """
         _check_inputs(clips, boxes)
         return self.head(self.backbone(clips), boxes_to_rois(boxes))
+
+    def forward_with_maps(self, clips: Tensor, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`forward` does, and where in the scene each action of each actor was seen.
+
+        The class activation (Zhou et al., CVPR 2016) of the relation map: for actor r, action k and place (y, x)::
+
+            map[r, k, y, x] = sum over D of classifier weight[k, d] related[r, d, y, x]
+
+        before the maximum over places and without the bias. A logit is no value of its map: each of the D channels
+        takes its maximum at a place of its own.
+
+        Args:
+            clips: as for :meth:`forward`.
+            boxes: as for :meth:`forward`.
+
+        Returns:
+            Logits ``[R, K]`` and maps ``[R, K, h, w]``. Cell (y, x) covers the clip's pixels ``stride x`` to
+            ``stride (x + 1)`` across and ``stride y`` to ``stride (y + 1)`` down, ``stride`` being the backbone's
+            ``spatial_stride``; the last ones may reach over the border.
+
+        Raises:
+            TypeError: if the relation head makes no map (any but :class:`ActorCentricRelation`).
+            RuntimeError: if the detector is in training mode.
+            ValueError: if the shapes are not these.
+        """
+        _check_inputs(clips, boxes)
+        return self.head.forward_with_maps(self.backbone(clips), boxes_to_rois(boxes))
+
+    def activation_maps(self, clips: Tensor, boxes: Sequence[Tensor]) -> Tensor:
+        """Return the maps ``[R, K, h, w]`` of :meth:`forward_with_maps` alone."""
+        return self.forward_with_maps(clips, boxes)[1]
 
 
 def _check_inputs(clips: Tensor, boxes: Sequence[Tensor]) -> None:

@@ -15,12 +15,10 @@ import torch
 from PIL import Image
 
 import acrn_zoo
-from acrn_zoo.architecture import SlowFastArchitecture
 from acrn_zoo.cli import main
 from acrn_zoo.data.video import VideoReader
 from acrn_zoo.data.video_writer import VideoWriter
 from acrn_zoo.models import ActionDetector
-from acrn_zoo.zoo import create_slowfast_detector
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("run", "sit", "talk to", "watch, quietly")
@@ -93,20 +91,32 @@ def test_own_boxes_are_not_overwritten(
     assert Path("small.csv").read_text() == before
 
 
-def test_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a small model; README's command runs the full one in CI."""
-    model = create_slowfast_detector(SlowFastArchitecture(depth=18, width=8)).eval()
-    monkeypatch.setattr("acrn_zoo.demo.untrained_model", lambda: model)
+def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("demo") == 0
     output = capsys.readouterr().out
-    assert "weights are random" in output
-    assert "4 keyframes" in output
-    names = {path.name for path in Path("acrn_demo").iterdir()}
-    made = {"walkers.mp4", "walkers_boxes.csv", "walkers.png"}
-    assert names == made | {"walkers.csv", "walkers.jsonl", "walkers_annotated.mp4"}
+    assert "A toy world" in output
+    assert "35 keyframes" in output
+    assert re.search(r"mAP [01]\.\d{3}, by AVA's official rule", output)
+    assert re.search(r"brightest at what decides in \d+ of \d+ right answers", output)
+    assert "predict VIDEO --weights ava22" in output
+    made = {"small_world.mp4", "small_world_boxes.csv", "small_world_relations.png"}
+    results = {"small_world.csv", "small_world.jsonl", "small_world_annotated.mp4"}
+    assert {path.name for path in Path("acrn_demo").iterdir()} == made | results
+    with Image.open("acrn_demo/small_world_relations.png") as picture:
+        assert min(picture.size) > 1000
     assert run("demo") == 1
     assert "--overwrite" in capsys.readouterr().err
-    assert run("demo", "--overwrite") == 0
+
+
+def test_predict_with_the_small_model(small_video: Path, boxes: str) -> None:
+    """Its clips are 0.8 s long, and 64 pixels high."""
+    assert run("predict", small_video, "--weights", "mini", "--boxes", boxes, "--threshold", 0, "--no-video") == 0
+    lines = [json.loads(line) for line in Path("small_actions/small.jsonl").read_text().splitlines()]
+    names = {action["name"] for line in lines for person in line["people"] for action in person["actions"]}
+    assert "play with a ball" in names
+    predictor = acrn_zoo.ActionPredictor(acrn_zoo.slowfast_acrn_mini(), boxes)
+    expected = next(iter(predictor.predict(small_video))).scores[0].max()
+    assert lines[0]["people"][0]["actions"][0]["score"] == pytest.approx(float(expected), abs=1e-6)
 
 
 @pytest.mark.parametrize("folder", ["/proc/out", "file", "file/out"])

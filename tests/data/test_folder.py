@@ -77,6 +77,7 @@ def test_paths_outside_a_relative_root_become_absolute(tmp_path: Path, monkeypat
 def test_all_classes_are_evaluated_if_nothing_is_said(tmp_path: Path) -> None:
     given = DatasetFolder(tmp_path, "a", LabelMap({2: "b", 5: "c"}), splits={}, videos={})
     assert given.evaluated == (2, 5)
+    assert given.evaluated_label_map == given.label_map
 
 
 def test_splits_are_found_by_name(tmp_path: Path) -> None:
@@ -84,6 +85,10 @@ def test_splits_are_found_by_name(tmp_path: Path) -> None:
     assert given.split("val") == Split(tmp_path / "val.csv")
     with pytest.raises(DatasetError, match="there is no split 'test'; there is train, val"):
         given.split("test")
+
+
+def test_names_of_those_that_are_evaluated(tmp_path: Path) -> None:
+    assert folder(tmp_path).evaluated_label_map == LabelMap({4: "stir, slowly"})
 
 
 def test_evaluated_must_be_classes(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """One battery for every model: sizes, dtypes, layouts, numbers of actors, compilation."""
 
 import copy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from acrn_zoo.architecture import ArchitectureError, Relation, SlowFastArchitecture
-from acrn_zoo.models import ActionDetector
+from acrn_zoo.architecture import ArchitectureError, SlowFastArchitecture
+from acrn_zoo.models import ActionDetector, ActionHead, ActorCentricRelation, RoIPooling
+from acrn_zoo.models.relation import Relation
 from acrn_zoo.zoo import create_slowfast_detector
 
 
@@ -17,7 +19,7 @@ def small_detector(relation: Relation = "acrn") -> ActionDetector:
     # Untrained BatchNorm leaves a fresh network's features so alike that mistakes would not show.
     model = create_slowfast_detector(SlowFastArchitecture(relation=relation, depth=18, width=8, num_classes=5))
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
+        if isinstance(module, _BatchNorm):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.uniform_(module.bias, -0.5, 0.5)
     torch.nn.init.normal_(model.head.classifier.weight)
@@ -29,7 +31,7 @@ def some_boxes(number: int, size: int = 64) -> Tensor:
     return torch.cat([corner, corner + 1 + torch.rand(number, 2) * size / 2], dim=1)
 
 
-@pytest.fixture(params=["acrn", "actor_only"])
+@pytest.fixture(params=get_args(Relation))
 def detector(request: pytest.FixtureRequest) -> ActionDetector:
     return small_detector(request.param)
 
@@ -53,6 +55,20 @@ def test_other_depths_and_rates(depth: int, alpha: int, message: str) -> None:
     )
     assert model(torch.randn(1, 3, 32, 32, 32), [some_boxes(1, 32)]).shape == (1, 80)
     assert f"{slow_frames[0]}x{32 * 2 // slow_frames[0]}" == message
+
+
+@pytest.mark.parametrize(("stride", "size"), [(8, (9, 13)), (16, (5, 7))], ids=str)
+def test_spatial_strides(stride: int, size: tuple[int, int]) -> None:
+    """The map has a cell for every stride of pixels, and windows are cut where the boxes are."""
+    torch.manual_seed(0)
+    architecture = SlowFastArchitecture(depth=18, width=8, num_classes=5, spatial_stride=stride)
+    model: Any = create_slowfast_detector(architecture).eval()
+    clips = torch.randn(1, 3, 8, 65, 97)
+    assert model.backbone(clips).shape[2:] == size
+    assert model.backbone.spatial_stride == stride
+    scene = torch.arange(13.0).expand(1, 1, 9, 13)
+    box = torch.tensor([[0.0, 2.0 * stride, 2.0 * stride, 4.0 * stride, 4.0 * stride]])
+    assert model.head.roi(scene, box).mean().item() == pytest.approx(2.5)  # cells 2 and 3
 
 
 @pytest.mark.parametrize("is_training", [True, False])
@@ -127,7 +143,18 @@ def test_channels_last(detector: ActionDetector) -> None:
     torch.testing.assert_close(logits, detector(clips, boxes), rtol=1e-4, atol=1e-5)
 
 
-def test_compiles_to_one_graph(detector: ActionDetector) -> None:
+def test_heads_compile_to_one_graph(detector: ActionDetector) -> None:
+    torch.compiler.reset()  # the heads share the code that is compiled, and its limit of recompilations
+    compiled = torch.compile(detector.head, backend="eager", fullgraph=True)
+    scene = torch.randn(2, 288, 3, 4)
+    for number in (3, 1, 5, 0):
+        rois = torch.cat([torch.randint(2, (number, 1)), some_boxes(number)], dim=1)
+        torch.testing.assert_close(compiled(scene, rois), detector.head(scene, rois))
+
+
+def test_compiles_to_one_graph() -> None:
+    torch.compiler.reset()
+    detector = small_detector()
     clips, boxes = torch.randn(2, 3, 8, 48, 64), [some_boxes(3), some_boxes(0)]
     compiled = torch.compile(detector, backend="eager", fullgraph=True)
     for rows in (boxes, [some_boxes(1), some_boxes(4)], [some_boxes(0), some_boxes(0)]):
@@ -147,7 +174,7 @@ def test_dropout_only_in_training(detector: ActionDetector) -> None:
     clips, boxes = torch.randn(1, 3, 8, 64, 64), [some_boxes(3)]
     assert torch.equal(detector(clips, boxes), detector(clips, boxes))
     for module in detector.train().modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
+        if isinstance(module, _BatchNorm):
             module.eval()
     assert not torch.equal(detector(clips, boxes), detector(clips, boxes))
 
@@ -187,14 +214,88 @@ def test_wrong_inputs(clips: Tensor, boxes: Any, message: str) -> None:
         ({"alpha": 0}, "alpha is 0"),
         ({"alpha": 2.5}, "alpha is 2.5"),
         ({"res5_dilation": 3}, "res5_dilation is 3"),
+        ({"beta": 0}, "beta is 0"),
+        ({"beta": 3}, "width is 64, expected a multiple of beta, 3"),
+        ({"spatial_stride": 32}, "spatial_stride is 32, expected one of 8, 16"),
         ({"lateral_norm": 1}, "lateral_norm is 1, expected one of False, True"),
         ({"relation_channels": 0}, "relation_channels is 0"),
         ({"num_classes": True}, "num_classes is True"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"temporal_pool": "sum"}, "expected one of 'avg', 'max'"),
-        ({"relation": "none"}, "relation is 'none', expected"),
+        ({"relation": "none"}, "relation is 'none', expected one of 'acrn', 'actor_only', 'pooled_scene', "),
     ],
 )
 def test_wrong_numbers(numbers: dict[str, object], message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
         create_slowfast_detector(SlowFastArchitecture(**numbers))  # type: ignore[arg-type]
+
+
+def test_logits_come_with_their_maps() -> None:
+    model = small_detector()
+    clips, boxes = torch.randn(2, 3, 8, 64, 96), [some_boxes(2), some_boxes(1)]
+    passes: list[int] = []
+    model.backbone.register_forward_hook(lambda *_: passes.append(1))
+    logits, maps = model.forward_with_maps(clips, boxes)
+    assert len(passes) == 1
+    assert torch.equal(logits, model(clips, boxes))
+    assert maps.shape == (3, 5, 4, 6)
+    assert torch.equal(model.activation_maps(clips, boxes), maps)
+    without = model.forward_with_maps(clips, [some_boxes(0), some_boxes(0)])
+    assert [list(tensor.shape) for tensor in without] == [[0, 5], [0, 5, 4, 6]]
+
+
+def test_maps_are_the_classifier_on_the_relation_before_its_maximum() -> None:
+    """Two of three channels at one place each: the map is their sum there, and bias is no part of it."""
+    related = torch.zeros(1, 3, 4, 6)
+    related[0, 0, 1, 2], related[0, 1, 3, 5], related[0, 2] = 2.0, 1.0, 0.5
+    head = ActionHead(RoIPooling(), FixedRelation(related), num_classes=2).eval()
+    with torch.no_grad():
+        head.classifier.weight.copy_(torch.tensor([[1.0, 0.0, 2.0], [0.0, -3.0, 0.0]]))
+        head.classifier.bias.copy_(torch.tensor([10.0, 20.0]))
+    logits, maps = head.forward_with_maps(torch.zeros(1, 3, 4, 6), torch.tensor([[0.0, 0, 0, 32, 32]]))
+    expected = torch.zeros(1, 2, 4, 6)
+    expected[0, 0] += 1.0
+    expected[0, 0, 1, 2], expected[0, 1, 3, 5] = 3.0, -3.0
+    assert torch.equal(maps, expected)
+    assert torch.equal(logits, torch.tensor([[13.0, 17.0]]))
+
+
+class FixedRelation(ActorCentricRelation):
+    """A relation head whose map is given."""
+
+    def __init__(self, related: Tensor) -> None:
+        super().__init__(in_channels=related.shape[1], out_features=related.shape[1])
+        self.related = related
+
+    def forward_with_map(self, actors: Tensor, scene: Tensor, clip_index: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        return self.related.amax(dim=(2, 3)), self.related
+
+
+def test_map_peaks_where_the_actor_is_related_to_the_scene() -> None:
+    """A head made by hand that fires where the scene has what the actor has: 1 + 1 - 1.5 in the same channel."""
+    relation: Any = ActorCentricRelation(in_channels=2, out_features=2)
+    with torch.no_grad():
+        eye = torch.eye(2)
+        relation.pair[0].weight.copy_(torch.cat([eye, eye], dim=1)[:, :, None, None, None])
+        relation.pair[1].bias.fill_(-1.5)
+        relation.context[0].weight.zero_()
+        relation.context[0].weight[:, :, 0, 1, 1] = eye
+    head = ActionHead(RoIPooling(output_size=1), relation, num_classes=1).eval()
+    nn.init.ones_(head.classifier.weight)
+    scene = torch.zeros(1, 2, 6, 6)
+    scene[0, 0, 0, 0] = scene[0, 0, 4, 5] = 1.0  # an actor of the first kind, and what it belongs to
+    scene[0, 1, 0, 3] = scene[0, 1, 5, 1] = 1.0  # the same of the second kind
+    rois = torch.tensor([[0.0, 0, 0, 16, 16], [0, 48, 0, 64, 16]])
+    _, maps = head.forward_with_maps(scene, rois)
+    assert [torch.nonzero(rows[0] > 0.4).tolist() for rows in maps] == [[[0, 0], [4, 5]], [[0, 3], [5, 1]]]
+
+
+@pytest.mark.parametrize("relation", ["actor_only", "pooled_scene", "scene_attention"])
+def test_heads_without_a_map_have_none_to_show(relation: Relation) -> None:
+    with pytest.raises(TypeError, match="makes no map of the scene"):
+        small_detector(relation).activation_maps(torch.zeros(1, 3, 8, 32, 32), [some_boxes(1, 32)])
+
+
+def test_maps_are_those_of_evaluation() -> None:
+    with pytest.raises(RuntimeError, match=r"in training mode.* eval\(\)"):
+        small_detector().train().activation_maps(torch.zeros(1, 3, 8, 32, 32), [some_boxes(1, 32)])

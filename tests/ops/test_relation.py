@@ -66,7 +66,7 @@ def test_head_pools_the_actor_with_maximum_and_gives_its_map() -> None:
     )
     assert related is not None
     assert torch.equal(head(windows, scene, clip_index), expected)
-    assert torch.equal(head.relation_map(windows, scene, clip_index), related)
+    assert torch.equal(head.forward_with_map(windows, scene, clip_index)[1], related)
 
 
 def test_no_actors() -> None:

@@ -21,7 +21,8 @@ from acrn_zoo.data.importers.marks import ImportFileError, Marks
 from acrn_zoo.data.importers.notes import dataset_notes, picture_notes, picture_warnings
 from acrn_zoo.data.importers.via import read_via
 from acrn_zoo.data.importers.videos import Clock, find_video
-from acrn_zoo.data.importers.writing import require_free, write_folder
+from acrn_zoo.data.importers.writing import write_folder
+from acrn_zoo.data.new_folder import require_free
 from acrn_zoo.labels import LabelMap, read_label_map
 from acrn_zoo.tables import KEYFRAME_COLUMNS, NO_ACTION
 

@@ -1,4 +1,4 @@
-"""A small generated video of walking figures, for the demo and for tests: every box is known by construction."""
+"""A small generated video of walking figures, for tests and speed measurements: every box is known by construction."""
 
 import random
 from dataclasses import dataclass

@@ -8,9 +8,17 @@ import torch
 from PIL import ImageFont
 from torch import Tensor
 
-from acrn_zoo import visualize
 from acrn_zoo.structures import Detections, Keyframe
-from acrn_zoo.visualize import PictureError, contact_sheet, draw_annotations, draw_detections, enlarged_size, save_png
+from acrn_zoo.visualize import (
+    PictureError,
+    canvas,
+    contact_sheet,
+    draw_annotations,
+    draw_detections,
+    enlarged_size,
+    save_png,
+)
+from acrn_zoo.visualize import plates as layout_of
 
 CATEGORIES = (
     "stand",
@@ -85,7 +93,7 @@ def test_nobody_leaves_the_picture_as_it_is(size: tuple[int, int]) -> None:
 def test_draws_the_box_and_nothing_far_away() -> None:
     frame = picture(500, 640)
     drawn = draw_detections(frame, detections_of(frame, [[300.0, 200, 420, 400]]), top=1)
-    orange = torch.tensor(visualize._PALETTE[0], dtype=torch.uint8)
+    orange = torch.tensor(canvas.PALETTE[0], dtype=torch.uint8)
     for border in (drawn[200, 300:420], drawn[399, 300:420], drawn[200:400, 300], drawn[200:400, 419]):
         assert bool((border == orange).all())
     for rim in (drawn[400, 300:420], drawn[200:400, 420]):
@@ -120,7 +128,7 @@ def test_frames_in_any_memory_order() -> None:
 def test_boxes_follow_an_enlarged_frame() -> None:
     frame = picture(256, 340)
     drawn = draw_detections(frame, detections_of(frame, [[100.0, 120, 200, 220]]), top=1)
-    orange = torch.tensor(visualize._PALETTE[0], dtype=torch.uint8)
+    orange = torch.tensor(canvas.PALETTE[0], dtype=torch.uint8)
     assert bool((drawn[240, 200:400] == orange).all())
     assert bool((drawn[439, 200:400] == orange).all())
 
@@ -128,7 +136,7 @@ def test_boxes_follow_an_enlarged_frame() -> None:
 def test_boxes_at_the_border_show_all_sides() -> None:
     frame = picture(480, 640)
     drawn = draw_detections(frame, detections_of(frame, [[0.0, 0, 640, 480]], score=0.1))
-    orange = torch.tensor(visualize._PALETTE[0], dtype=torch.uint8)
+    orange = torch.tensor(canvas.PALETTE[0], dtype=torch.uint8)
     for border in (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]):
         assert bool((border == orange).all())
 
@@ -138,8 +146,8 @@ def test_colours_cycle_and_differ() -> None:
     boxes = [[10.0 + 100 * index, 200, 90 + 100 * index, 400] for index in range(9)]
     drawn = draw_detections(frame, detections_of(frame, boxes, score=0.1))
     colours = [tuple(drawn[300, int(box[0])].tolist()) for box in boxes]
-    assert colours == [*visualize._PALETTE, *visualize._PALETTE[:2]]
-    assert len(set(visualize._PALETTE)) == 7
+    assert colours == [*canvas.PALETTE, *canvas.PALETTE[:2]]
+    assert len(set(canvas.PALETTE)) == 7
 
 
 @pytest.mark.parametrize(("top", "threshold"), [(0, 0.3), (5, 0.95)])
@@ -167,10 +175,10 @@ def test_tiny_boxes(box: list[float]) -> None:
 @pytest.mark.parametrize("number", [1, 3, 8, 20, 60])
 def test_plates_stay_apart_and_inside(size: tuple[int, int], number: int) -> None:
     height, width = enlarged_size(size)
-    boxes = visualize._drawn_boxes(torch.tensor(crowd(number, (height, width))), (height, width))
-    font = visualize._font(14)
+    boxes = canvas.drawn_boxes(torch.tensor(crowd(number, (height, width))), (height, width))
+    font = canvas.font_of_size(14)
     actions = [[(name, "0.90") for name in CATEGORIES] for _ in boxes]
-    layout = visualize._lay_out(actions, boxes, (height, width), font)
+    layout = layout_of.lay_out(actions, boxes, (height, width), font)
     plates = [plate for plate, _ in layout if plate is not None]
     assert len(layout) == number
     assert plates
@@ -182,12 +190,12 @@ def test_plates_stay_apart_and_inside(size: tuple[int, int], number: int) -> Non
 
 
 def test_crowds_get_fewer_lines() -> None:
-    size, font = (720, 1280), visualize._font(20)
+    size, font = (720, 1280), canvas.font_of_size(20)
 
     def num_lines(number: int) -> int:
-        boxes = visualize._drawn_boxes(torch.tensor(crowd(number, size)), size)
+        boxes = canvas.drawn_boxes(torch.tensor(crowd(number, size)), size)
         actions = [[(name, "0.90") for name in CATEGORIES[:5]] for _ in boxes]
-        return max(len(lines) for _, lines in visualize._lay_out(actions, boxes, size, font))
+        return max(len(lines) for _, lines in layout_of.lay_out(actions, boxes, size, font))
 
     assert num_lines(1) == num_lines(3) == 5
     assert num_lines(20) < 5
@@ -195,7 +203,7 @@ def test_crowds_get_fewer_lines() -> None:
 
 
 def test_a_plate_stands_above_its_box_if_nothing_is_there() -> None:
-    assert visualize._place_plates([(20, 50)], [(100, 100, 200, 200)], (400, 400)) == [(100, 80, 150, 100)]
+    assert layout_of.place_plates([(20, 50)], [(100, 100, 200, 200)], (400, 400)) == [(100, 80, 150, 100)]
 
 
 @pytest.mark.parametrize(
@@ -208,21 +216,21 @@ def test_a_plate_stands_above_its_box_if_nothing_is_there() -> None:
     ],
 )
 def test_places(box: tuple[int, int, int, int], expected: tuple[int, int, int, int]) -> None:
-    assert visualize._place_plates([(20, 50)], [box], (400, 400)) == [expected]
+    assert layout_of.place_plates([(20, 50)], [box], (400, 400)) == [expected]
 
 
 def test_a_plate_avoids_other_people() -> None:
     below, above = (100, 200, 200, 300), (100, 100, 200, 200)
-    plates = visualize._place_plates([(20, 50), None], [below, above], (400, 400))
+    plates = layout_of.place_plates([(20, 50), None], [below, above], (400, 400))
     assert plates == [(100, 300, 150, 320), None]
 
 
 def test_a_plate_rather_hides_a_little_than_stands_in_a_worse_place() -> None:
     box, above, below = (100, 100, 200, 200), (100, 70, 200, 81), (100, 200, 200, 220)
-    plates = visualize._place_plates([(20, 100), None, None], [box, above, below], (400, 400))
+    plates = layout_of.place_plates([(20, 100), None, None], [box, above, below], (400, 400))
     assert plates[0] == (100, 80, 200, 100)
     above = (100, 70, 200, 90)
-    plates = visualize._place_plates([(20, 100), None, None], [box, above, below], (400, 400))
+    plates = layout_of.place_plates([(20, 100), None, None], [box, above, below], (400, 400))
     assert plates[0] == (200, 100, 300, 120)
 
 
@@ -237,22 +245,22 @@ def test_a_plate_rather_hides_a_little_than_stands_in_a_worse_place() -> None:
 def test_a_plate_hides_no_small_box(small: tuple[int, int, int, int], large: tuple[int, int, int, int]) -> None:
     # Above and below, the plate would hide the small box or more of the large one; beside is a worse place.
     for sizes in ([(100, 150), None], [None, (100, 150)]):
-        (plate,) = filter(None, visualize._place_plates(sizes, [small, large], (400, 400)))
-        assert not visualize._overlap(np.array([plate]), np.array([small])).any()
+        (plate,) = filter(None, layout_of.place_plates(sizes, [small, large], (400, 400)))
+        assert not layout_of._overlap(np.array([plate]), np.array([small])).any()
 
 
 def test_plates_cover_a_quarter_of_the_picture_at_most() -> None:
-    size, font = (480, 480), visualize._font(40)
+    size, font = (480, 480), canvas.font_of_size(40)
     actions = [[(name, "0.90") for name in CATEGORIES[:5]]]
-    ((plate, lines),) = visualize._lay_out(actions, [(0, 0, 480, 480)], size, font)
+    ((plate, lines),) = layout_of.lay_out(actions, [(0, 0, 480, 480)], size, font)
     assert plate is not None
     assert 1 <= len(lines) < 5
     assert (plate[2] - plate[0]) * (plate[3] - plate[1]) <= 480 * 480 / 4
 
 
 def test_no_place_is_left() -> None:
-    assert visualize._place_plates([(20, 30)] * 2, [(0, 0, 30, 20)] * 2, (20, 30)) == [(0, 0, 30, 20), None]
-    assert visualize._place_plates([(30, 20)], [(0, 0, 30, 20)], (20, 30)) == [None]
+    assert layout_of.place_plates([(20, 30)] * 2, [(0, 0, 30, 20)] * 2, (20, 30)) == [(0, 0, 30, 20), None]
+    assert layout_of.place_plates([(30, 20)], [(0, 0, 30, 20)], (20, 30)) == [None]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +274,7 @@ def test_no_place_is_left() -> None:
     ],
 )
 def test_names_are_shortened(name: str, width: int, expected: str) -> None:
-    assert visualize._fit_line((name, "0.90"), visualize._font(14), width) == (expected, "0.90")
+    assert layout_of.fit_line((name, "0.90"), canvas.font_of_size(14), width) == (expected, "0.90")
 
 
 def test_detections_of_other_frames_are_refused() -> None:
@@ -374,10 +382,10 @@ def test_letters_beyond_ascii_are_drawn_where_the_system_has_them(monkeypatch: p
     frame = torch.zeros(480, 640, 3, dtype=torch.uint8)
 
     def drawn() -> list[Tensor]:
-        visualize._font.cache_clear()
+        canvas.font_of_size.cache_clear()
         return [draw_annotations(frame, torch.zeros(0, 4), [], caption=f"K{letter}che") for letter in "\u00fc\u00f6"]
 
-    monkeypatch.setattr(visualize, "_SYSTEM_FONTS", ())
+    monkeypatch.setattr(canvas, "_SYSTEM_FONTS", ())
     assert torch.equal(*drawn())
     monkeypatch.undo()
     try:

@@ -1,0 +1,290 @@
+"""The folder of a run, and its checkpoints: everything that a run needs to go on as if it had never stopped.
+
+::
+
+    OUT/config.json                     the settings
+    OUT/checkpoints/step_00001234.pth   the run after that many steps; the last few are kept
+    OUT/best.pth, OUT/last.pth          weights for use, of the best and of the newest epoch
+    OUT/log.jsonl, OUT/tensorboard/     what happened
+    OUT/DONE.json                       the run is finished
+
+Checkpoints are one dictionary of tensors and plain values, which loads without running code.
+"""
+
+import fcntl
+import json
+import math
+import os
+import re
+import socket
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import torch
+
+from acrn_zoo.engine.config import Config, ConfigError, config_from_dict, differences, read_config
+from acrn_zoo.engine.learner import FORMAT, FORMAT_VERSION, position_of
+from acrn_zoo.engine.logs import json_values
+from acrn_zoo.errors import UserError
+from acrn_zoo.files import OutputError
+
+_CHECKPOINT = re.compile(r"step_(\d{8,})\.pth")
+_PARTIAL = ".part"
+
+
+class RunError(UserError, RuntimeError):
+    """The folder of a run cannot be used: somebody else does, or what is in it is damaged."""
+
+
+class RunFolder:
+    """The folder of a run; see the head of this module.
+
+    Args:
+        root: the folder. It need not be there.
+        keep_last: how many checkpoints are kept.
+    """
+
+    def __init__(self, root: Path, keep_last: int = 2) -> None:
+        self.root, self.keep_last = root, keep_last
+        self.config = root / "config.json"
+        self.checkpoints = root / "checkpoints"
+        self.best = root / "best.pth"
+        self.last = root / "last.pth"
+        self.log = root / "log.jsonl"
+        self.tensorboard = root / "tensorboard"
+        self.done = root / "DONE.json"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder if need be, and keep it to this process.
+
+        Raises:
+            RunError: if another process has it, or it holds files of these names that are of no run.
+            OutputError: if it cannot be made or written to.
+        """
+        self._require_of_a_run()
+        with ExitStack() as stack:
+            try:
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
+                self._take(stack.enter_context((self.root / "lock").open("a+", encoding="utf-8")))
+                self._remove_partial()
+            except OSError as error:
+                reason = error.strerror or error
+                raise OutputError(f"The folder {self.root} cannot be used for a run: {reason}") from error
+            yield
+
+    def _take(self, lock: TextIO) -> None:
+        """Lock a file, for this process alone: workers that outlive it by seconds, killed as it was, do not hold it."""
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            lock.seek(0)
+            raise RunError(
+                f"{self.root} is in use by {lock.read().strip() or 'another run'}: wait until it has ended, or choose "
+                "another folder with --out"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+
+    def _require_of_a_run(self) -> None:
+        ours = (self.best, self.last, self.log, self.done)
+        if not self.config.exists() and (strangers := [path.name for path in ours if path.exists()]):
+            raise RunError(
+                f"{self.root} has {', '.join(strangers)}, but no {self.config.name}, so that it is not known which run "
+                "they are of: choose another folder with --out"
+            )
+
+    def _remove_partial(self) -> None:
+        """What a run that was killed while it wrote has left."""
+        for path in self.checkpoints.glob(f".step_*{_PARTIAL}"):
+            path.unlink(missing_ok=True)
+        for name in ("config", "best", "last", "log", "DONE"):
+            for path in self.root.glob(f".{name}.*{_PARTIAL}*"):
+                path.unlink(missing_ok=True)
+
+    def save(self, state: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, whole or not at all, and then remove the oldest.
+
+        Those of later steps, which are damaged if there are any, are left alone.
+
+        Raises:
+            OutputError: if it cannot be written; those that there are stay.
+        """
+        step = position_of(state).step
+        path = self.checkpoints / f"step_{step:08d}.pth"
+        try:
+            write_durably(path, lambda file: torch.save(dict(state), file))
+        except OutputError as error:
+            older = [one for one in self._steps() if one != path]
+            advice = f"The run can go on from {older[0].name}" if older else "There is no earlier one"
+            raise OutputError(f"{error}. {advice}: make room, and start the same command again") from error
+        for old in [one for number, one in self._steps_by_number() if number <= step][self.keep_last :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def newest(self, note: Callable[[str], None]) -> Path | None:
+        """The newest checkpoint that is whole; None if there is none at all.
+
+        Args:
+            note: is told of those that are damaged.
+
+        Raises:
+            RunError: if all of them are damaged, or gone.
+        """
+        damaged = []
+        for path in self._steps():
+            try:
+                read_state(path)
+            except RunError as error:
+                damaged.append(str(error))
+                continue
+            for reason in damaged:
+                note(f"{reason}. The one before it is taken: {path.name}")
+            return path
+        if damaged:
+            raise RunError(
+                f"No checkpoint in {self.checkpoints} can be read, and nothing was changed. {'. '.join(damaged)}. "
+                "Restore one from a backup, or start anew with another --out"
+            )
+        if self.last.exists():
+            raise RunError(
+                f"{self.root} has the weights of a run that was not finished, but no checkpoint to go on from, and "
+                "they would be overwritten: choose another --out"
+            )
+        return None
+
+    def result(self, config: Config) -> tuple[int, dict[str, float]] | None:
+        """The steps and metrics of a run that is finished; None if it is not.
+
+        Raises:
+            ConfigError: if it was another run, with the differences.
+            RunError: if ``DONE.json`` is damaged.
+        """
+        if not self.done.exists():
+            return None
+        require_same(read_config(self.config), config, self.root)
+        try:
+            content = json.loads(self.done.read_text(encoding="utf-8"))
+            metrics = {name: math.nan if value is None else value for name, value in content["metrics"].items()}
+            return int(content["steps"]), metrics
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{self.done} cannot be read ({error}): remove it, and the run goes on") from error
+
+    def finish(self, steps: int, metrics: Mapping[str, float]) -> None:
+        """Say that the run is finished, after so many steps, with the metrics of its last validation.
+
+        Raises:
+            OutputError: if that cannot be written.
+        """
+        content = json.dumps({"steps": steps, "metrics": json_values(metrics)}, indent=1) + "\n"
+        write_durably(self.done, lambda file: file.write(content.encode()))
+
+    def _steps(self) -> list[Path]:
+        """Checkpoints, the newest first."""
+        return [path for _, path in self._steps_by_number()]
+
+    def _steps_by_number(self) -> list[tuple[int, Path]]:
+        found = ((_CHECKPOINT.fullmatch(path.name), path) for path in self.checkpoints.glob("*.pth"))
+        return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of a run onto the CPU; every byte is checked.
+
+    Raises:
+        RunError: if it is damaged, or something else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:  # PyTorch itself does not check the sums
+            if (entry := archive.testzip()) is not None:
+                raise RunError(f"{path} is damaged (in {entry})")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except RunError:
+        raise
+    except Exception as error:  # a damaged file may fail in any way
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise RunError(f"{path} is damaged ({reason[:200]})") from error
+    if not isinstance(state, dict) or (state.get("format"), state.get("version")) != (FORMAT, FORMAT_VERSION):
+        raise RunError(f"{path} is no checkpoint of a run that this version can read")
+    return state
+
+
+def require_same(old: Config, new: Config, root: Path) -> None:
+    """Refuse to go on with other settings.
+
+    Raises:
+        ConfigError: listing every setting that differs and changes what is learnt.
+    """
+    if changed := differences(old, new):
+        raise ConfigError(
+            f"{root} holds a run with other settings ({'; '.join(changed)}): say the same ones, or choose another "
+            "folder with --out"
+        )
+
+
+def require_resumable(state: Mapping[str, Any], config: Config, facts: Mapping[str, object]) -> None:
+    """Refuse to go on where the rest of the run would not be that of the run which began.
+
+    Args:
+        state: of the checkpoint.
+        config: the settings now.
+        facts: what else has to be as it was, by a name that people understand: the entry ``facts`` of the checkpoint.
+
+    Raises:
+        ConfigError: listing what differs.
+    """
+    require_same(config_from_dict(state["config"], "the checkpoint"), config, config.run.out)
+    changed = [
+        f"{name}: {state['facts'].get(name)} before, {value} now"
+        for name, value in facts.items()
+        if state["facts"].get(name) != value
+    ]
+    if changed:
+        raise ConfigError(
+            f"{config.run.out} holds a run that began otherwise ({'; '.join(changed)}): go on as it began, or choose "
+            "another folder with --out"
+        )
+
+
+def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file that is there whole, or not at all, even if the machine stops at any moment.
+
+    Args:
+        path: the file; replaced if it is there.
+        write: is given the open file.
+
+    Raises:
+        OutputError: if it cannot be written; what stood at ``path`` stays.
+    """
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as the latter
+        reason = getattr(error, "strerror", None) or _cause(error)
+        raise OutputError(f"{path} cannot be written ({reason})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names of the files in a folder are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cause(error: BaseException) -> str:
+    """PyTorch's own words for a full disk come with that of the system behind them, or alone."""
+    inner = error.__context__
+    return str(getattr(inner, "strerror", None) or (str(error).splitlines() or ["unknown"])[0])
