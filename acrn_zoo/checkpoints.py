@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from acrn_zoo.conversion import FORMAT, FORMAT_VERSION, CheckpointError
+from acrn_zoo.files import durably_replacing, reason_of
 
 MOST_NAMES = 10
 """So many names of each kind are listed when a checkpoint does not fit."""
@@ -124,18 +125,11 @@ def save_checkpoint(
         **({} if preprocessing is None else {"preprocessing": dict(preprocessing)}),
         "state_dict": {name: value.detach().cpu() for name, value in model.state_dict().items()},
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with partial.open("wb") as file:
+        with durably_replacing(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as the latter
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise CheckpointError(f"{path} cannot be written: {reason}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path} cannot be written: {reason_of(error)}.") from error
 
 
 class _HistoryBuffer:

@@ -13,13 +13,12 @@ from torch import Tensor
 from acrn_zoo.boxes import scale_boxes
 from acrn_zoo.data.clips import read_clips
 from acrn_zoo.data.synthetic.drawing import draw_backdrop, draw_frame
-from acrn_zoo.data.synthetic.small_world import write_shots
+from acrn_zoo.data.synthetic.small_world import LABEL_MAP, write_shots
 from acrn_zoo.data.synthetic.world import CATEGORIES, FAMILIES, Difficulty, Scene, draw_scene
 from acrn_zoo.data.video import VideoReader
 from acrn_zoo.evaluation.ava import AvaEvaluator
 from acrn_zoo.evaluation.pointing import Pointing, point
 from acrn_zoo.files import require_writable
-from acrn_zoo.labels import LabelMap
 from acrn_zoo.predictor import ActionPredictor
 from acrn_zoo.recorder import Recorder, make_folder
 from acrn_zoo.structures import Detections
@@ -167,7 +166,7 @@ def mean_average_precision(found: Iterable[Detections]) -> float:
         for action in moment.scene.evidence(actor)
     ]
     truth = pd.DataFrame(rows, columns=list(ANNOTATION_COLUMNS))
-    evaluator = AvaEvaluator(truth, LabelMap(dict(enumerate(CATEGORIES, start=1))))
+    evaluator = AvaEvaluator(truth, LABEL_MAP)
     for detections in found:
         boxes = scale_boxes(detections.boxes, detections.frame_size, (1, 1))
         evaluator.update(NAME, detections.keyframe.timestamp, boxes, detections.scores)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from acrn_zoo.errors import UserError
 
@@ -66,3 +67,48 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def durably_replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that is there whole, or not at all, even if the machine stops at any moment: for what took hours to make.
+
+    What stood at ``path`` stays until the block ends without an error. Errors are the writer's own;
+    :func:`reason_of` makes words of them.
+
+    Args:
+        path: the file to create or replace.
+
+    Yields:
+        Where to write.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def reason_of(error: OSError | RuntimeError) -> str:
+    """Why a file could not be written, in the system's words if it has any.
+
+    PyTorch reports a full disk as a RuntimeError, with the system's error behind it, or in words of its own.
+    """
+    for one in (error, error.__context__):
+        if reason := getattr(one, "strerror", None):
+            return str(reason)
+    return (str(error).splitlines() or ["unknown"])[0]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make sure that the names of the files in a folder are on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -11,7 +11,6 @@ interrupted go on. Writes ``benchmarks/results/claims.json`` and, beside it, the
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.options import positive
 from acrn_zoo.data.dataset import EvaluationDataset
 from acrn_zoo.data.folder import DatasetFolder
+from acrn_zoo.download import sha256_of
 from acrn_zoo.engine.build import create_evaluation_dataset, load_weights, read_folder
 from acrn_zoo.engine.config import Config, config_as_dict
 from acrn_zoo.engine.distributed import Processes
@@ -146,9 +146,7 @@ def _shared_settings(config: Config) -> dict[str, object]:
 def _facts(folder: DatasetFolder, config: Config) -> dict[str, object]:
     splits = {"training": config.data.train_split, "validation": config.data.val_split}
     return {
-        f"{purpose} annotations (SHA-256)": hashlib.sha256(folder.split(split).annotations.read_bytes()).hexdigest()[
-            :16
-        ]
+        f"{purpose} annotations (SHA-256)": sha256_of(folder.split(split).annotations)[:16]
         for purpose, split in splits.items()
     }
 

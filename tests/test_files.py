@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from acrn_zoo.files import OutputError, OutputExistsError, replacing, require_writable
+from acrn_zoo.files import (
+    OutputError,
+    OutputExistsError,
+    durably_replacing,
+    reason_of,
+    replacing,
+    require_writable,
+)
 
 
 def test_replaces_at_the_end(tmp_path: Path) -> None:
@@ -106,3 +113,23 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+def test_a_durable_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    with durably_replacing(path) as file:
+        file.write(b"old")
+        assert not path.exists()
+    with pytest.raises(TypeError), durably_replacing(path) as file:
+        file.writelines([b"half of what is n", None])  # type: ignore[list-item]
+    assert path.read_bytes() == b"old"
+    assert [one.name for one in tmp_path.iterdir()] == ["weights.pth"]
+
+
+def test_reasons_in_words() -> None:
+    full = OSError(28, "No space left on device")
+    wrapped = RuntimeError("PytorchStreamWriter failed")
+    wrapped.__context__ = full
+    assert {reason_of(full), reason_of(wrapped)} == {"No space left on device"}
+    assert reason_of(RuntimeError("enforce fail\nat line 3")) == "enforce fail"
+    assert reason_of(RuntimeError()) == "unknown"

@@ -20,7 +20,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     default = SmallWorld()
     verb.description = (
-        "Generate a dataset of short videos in which people in coloured shirts walk, wave, and have to do with things "
+        "Generate a dataset of short videos in which people in coloured robes walk, wave, and have to do with things "
         "and people of their colour elsewhere in the scene. The same options give the same data."
     )
     verb.add_argument("out", type=Path, metavar="DIR", help="the dataset folder to make")

@@ -66,7 +66,8 @@ class _Prediction:
     scores: npt.NDArray[np.float32]
 
 
-def _never() -> bool:
+def never() -> bool:
+    """No: the answer of somebody who does not ask to stop."""
     return False
 
 
@@ -90,7 +91,7 @@ def evaluate(
     top: int | None = None,
     threshold: float = THRESHOLD,
     progress: Callable[[int, int], None] = _silent,
-    stop_requested: Callable[[], bool] = _never,
+    stop_requested: Callable[[], bool] = never,
 ) -> Evaluation | None:
     """Evaluate a model on one part of a dataset folder by the official rule.
 

@@ -33,7 +33,7 @@ from acrn_zoo.engine.learner import Learner, Position, as_state, position_of, ra
 from acrn_zoo.engine.logs import Report, RunLog
 from acrn_zoo.engine.sampler import TrainingSampler
 from acrn_zoo.engine.schedule import clips_per_step, explain_learning_rate, scaled_learning_rate
-from acrn_zoo.engine.state import RunFolder, read_state, require_resumable, sync_folder
+from acrn_zoo.engine.state import RunFolder, read_state, require_resumable
 from acrn_zoo.models import ActionDetector, ActionHead, Backbone
 from acrn_zoo.zoo import save_detector
 
@@ -299,6 +299,5 @@ def write_weights(run: Run, *, is_best: bool) -> None:
     def write() -> None:
         for path in (run.folder.last, run.folder.best)[: 1 + is_best]:
             save_detector(path, run.learner.result, run.dataset.categories, overwrite=True)
-        sync_folder(run.folder.root)
 
     run.processes.on_main(write)

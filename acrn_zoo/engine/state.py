@@ -29,7 +29,7 @@ from acrn_zoo.engine.config import Config, ConfigError, config_from_dict, differ
 from acrn_zoo.engine.learner import FORMAT, FORMAT_VERSION, position_of
 from acrn_zoo.engine.logs import json_values
 from acrn_zoo.errors import UserError
-from acrn_zoo.files import OutputError
+from acrn_zoo.files import OutputError, durably_replacing, reason_of
 
 _CHECKPOINT = re.compile(r"step_(\d{8,})\.pth")
 _PARTIAL = ".part"
@@ -260,31 +260,8 @@ def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         OutputError: if it cannot be written; what stood at ``path`` stays.
     """
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
     try:
-        with partial.open("wb") as file:
+        with durably_replacing(path) as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as the latter
-        reason = getattr(error, "strerror", None) or _cause(error)
-        raise OutputError(f"{path} cannot be written ({reason})") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make sure that the names of the files in a folder are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _cause(error: BaseException) -> str:
-    """PyTorch's own words for a full disk come with that of the system behind them, or alone."""
-    inner = error.__context__
-    return str(getattr(inner, "strerror", None) or (str(error).splitlines() or ["unknown"])[0])
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{path} cannot be written ({reason_of(error)})") from error

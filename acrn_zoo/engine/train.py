@@ -18,7 +18,7 @@ from acrn_zoo.data.batch import Batch
 from acrn_zoo.data.loading import explained_workers
 from acrn_zoo.engine.config import Config, write_config
 from acrn_zoo.engine.distributed import DistributedError, Processes
-from acrn_zoo.engine.evaluate import Evaluation
+from acrn_zoo.engine.evaluate import Evaluation, never
 from acrn_zoo.engine.finite import Outcome, require_finite
 from acrn_zoo.engine.learner import Position
 from acrn_zoo.engine.logs import EpochRecord, Progress, Report, RunLog, Silence, StepRecord, memory_bytes, open_log
@@ -42,11 +42,6 @@ class TrainingResult:
     is_finished: bool
     steps: int
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-def never() -> bool:
-    """No."""
-    return False
 
 
 def train(

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from acrn_zoo.data.synthetic.world import SHIRTS, Person, Scene, Thing
+from acrn_zoo.data.synthetic.world import COLORS, Person, Scene, Thing
 
 _SUPERSAMPLING = 2  # drawn larger and scaled down, so that edges are smooth
 _SKINS = ("#f1c27d", "#d9a066", "#a8703f", "#6f4a2c")
@@ -46,13 +46,13 @@ def _draw_thing(draw: ImageDraw.ImageDraw, thing: Thing, time: float, scale: int
     left, top, right, bottom = (value * scale for value in thing.box(time))
     line = max(1, scale // 128)
     if thing.shape == "ball":
-        draw.ellipse((left, top, right, bottom), fill=SHIRTS[thing.color], outline=_OUTLINE, width=line)
+        draw.ellipse((left, top, right, bottom), fill=COLORS[thing.color], outline=_OUTLINE, width=line)
         spot = 0.3 * (right - left)  # a white spot tells balls from kites where both are a few pixels
         draw.ellipse((left + spot, top + spot, right - spot, bottom - spot), fill="#ffffff")
         return
     middle = (left + right) / 2
     corners = ((middle, top), (right, bottom), (left, bottom))
-    draw.polygon(corners, fill=SHIRTS[thing.color], outline=_OUTLINE, width=line)
+    draw.polygon(corners, fill=COLORS[thing.color], outline=_OUTLINE, width=line)
 
 
 def _draw_person(draw: ImageDraw.ImageDraw, person: Person, time: float, scale: int) -> None:
@@ -69,7 +69,7 @@ def _draw_person(draw: ImageDraw.ImageDraw, person: Person, time: float, scale: 
         draw.rectangle((x - limb * 0.7, hem, x + limb * 0.7, bottom), fill=_OUTLINE)
     robe = ((middle - 0.42 * half, shoulder - 0.08 * height), (middle + 0.42 * half, shoulder - 0.08 * height))
     hemline = ((middle + 0.72 * half, hem), (middle - 0.72 * half, hem))
-    draw.polygon((*robe, *hemline), fill=SHIRTS[person.color], outline=_OUTLINE, width=line)
+    draw.polygon((*robe, *hemline), fill=COLORS[person.color], outline=_OUTLINE, width=line)
     head = 0.125 * height
     draw.ellipse((middle - head, top, middle + head, top + 2 * head), fill=skin, outline=_OUTLINE, width=line)
     glove = 0.095 * height  # white and large, so that waving is seen at a few pixels

@@ -30,6 +30,7 @@ from acrn_zoo.tables import ANNOTATION_COLUMNS, BOX_COLUMNS, KEYFRAME_COLUMNS, P
 
 FRAME_RATE = 10
 PLACE_COLUMNS = (*KEYFRAME_COLUMNS, "person_id", "action_id", *BOX_COLUMNS)
+LABEL_MAP = LabelMap(dict(enumerate(CATEGORIES, start=1)))
 DEFAULT_SPLITS = {"train": 1300, "val": 100}
 _EMPTY_SHOTS = 0.02  # how many shots show things, but nobody
 
@@ -212,7 +213,7 @@ def _folder(root: Path, world: SmallWorld) -> DatasetFolder:
     return DatasetFolder(
         root=root,
         name="small world",
-        label_map=LabelMap(dict(enumerate(CATEGORIES, start=1))),
+        label_map=LABEL_MAP,
         splits={
             split: Split(root / f"{split}.csv", root / f"{split}_excluded.csv", root / f"{split}_proposals.csv")
             for split in world.splits

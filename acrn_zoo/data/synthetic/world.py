@@ -1,12 +1,12 @@
 """The small world: scenes whose actions are known by construction, and so are the places that decide them.
 
-A scene has people in coloured shirts and coloured things, all moving a little, each in a place of its own. Seven
+A scene has people in coloured robes and coloured things, all moving a little, each in a place of its own. Seven
 actions, in three families:
 
 ========== ==================================================================================================
 motion     *stand* or *walk*, and *wave*: seen in the person's own box, from several frames only
-object     *play with a ball*, *fly a kite*: a ball (a kite) **of the colour of the person's shirt** is in the scene
-partner    *greet*, *accompany*: somebody else **in a shirt of that colour** waves (walks)
+object     *play with a ball*, *fly a kite*: a ball (a kite) **of the colour of the person's robe** is in the scene
+partner    *greet*, *accompany*: somebody else **in a robe of that colour** waves (walks)
 ========== ==================================================================================================
 
 Nothing in a person's own box tells the object and partner actions: colours, poses and motion are drawn before them and
@@ -35,8 +35,8 @@ FAMILIES: dict[Family, tuple[str, ...]] = {
     "partner": ("greet", "accompany"),
 }
 
-SHIRTS = ("#d62020", "#f2e21d", "#27a427", "#23cfd6", "#2545e0", "#e83fd0", "#ff8c1a", "#6f3fc0")
-"""Colours of shirts and things."""
+COLORS = ("#d62020", "#f2e21d", "#27a427", "#23cfd6", "#2545e0", "#e83fd0", "#ff8c1a", "#6f3fc0")
+"""Colours of robes and things."""
 
 PERSON_SIZE = (0.3, 0.19)  # height and width, as fractions of the frame's side
 THING_SIZE = 0.16
@@ -54,7 +54,7 @@ class Difficulty:
     Args:
         num_people: least and most people of a scene.
         num_things: least and most things, if there is room.
-        num_colors: colours of shirts and things, at most 8. The more there are, the more pairs must be told apart.
+        num_colors: colours of robes and things, at most 8. The more there are, the more pairs must be told apart.
         matching: how likely a person has a ball, and a kite, of the own colour.
         sharing: how likely a person wears the colour of somebody before.
 
@@ -72,8 +72,8 @@ class Difficulty:
         for name, (low, high) in (("num_people", self.num_people), ("num_things", self.num_things)):
             if not 0 <= low <= high:
                 raise ValueError(f"{name} is {(low, high)}, expected 0 <= least <= most")
-        if not 2 <= self.num_colors <= len(SHIRTS):
-            raise ValueError(f"num_colors is {self.num_colors}, expected 2 to {len(SHIRTS)}")
+        if not 2 <= self.num_colors <= len(COLORS):
+            raise ValueError(f"num_colors is {self.num_colors}, expected 2 to {len(COLORS)}")
         for name, value in (("matching", self.matching), ("sharing", self.sharing)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}, expected a probability")
@@ -86,12 +86,12 @@ class Person:
     Args:
         x: of the box's middle.
         y: of the box's middle.
-        color: index into :data:`SHIRTS`.
+        color: index into :data:`COLORS`.
         speed: sides a second to the right; 0 for one who stands.
         is_waving: whether the raised arm swings.
         swings: of the arm, a second, if it does.
         phase: where in its swing the arm is at the middle, 0 to 1; for a still arm, where it stays.
-        looks: 0 to 1, chooses skin and trousers.
+        looks: 0 to 1, chooses the skin.
     """
 
     x: float
@@ -169,7 +169,7 @@ def draw_scene(seed: int, video: int, shot: int, *, seconds: float = 1.0, diffic
         difficulty: how many people, things and colours.
     """
     random = _Dice(sample_random(seed, video, shot))
-    colors = _shirt_colors(random, difficulty)
+    colors = _robe_colors(random, difficulty)
     room = _Room()
     people = []
     for color in colors:
@@ -188,7 +188,7 @@ def draw_scene(seed: int, video: int, shot: int, *, seconds: float = 1.0, diffic
     return Scene(tuple(people), tuple(things), seconds, random.integer(0, 2**31 - 1))
 
 
-def _shirt_colors(random: "_Dice", difficulty: Difficulty) -> list[int]:
+def _robe_colors(random: "_Dice", difficulty: Difficulty) -> list[int]:
     colors: list[int] = []
     for _ in range(random.integer(*difficulty.num_people)):
         is_shared = bool(colors) and random.chance(difficulty.sharing)
@@ -196,11 +196,11 @@ def _shirt_colors(random: "_Dice", difficulty: Difficulty) -> list[int]:
     return colors
 
 
-def _kinds_of_things(random: "_Dice", shirts: Sequence[int], difficulty: Difficulty) -> list[tuple[int, Shape]]:
+def _kinds_of_things(random: "_Dice", robes: Sequence[int], difficulty: Difficulty) -> list[tuple[int, Shape]]:
     """Colours and shapes: for some people a thing of their colour, the rest match nobody."""
     shapes: tuple[Shape, Shape] = ("ball", "kite")
     wanted = random.integer(*difficulty.num_things)
-    colors = sorted(set(shirts))
+    colors = sorted(set(robes))
     kinds = [(color, shape) for color in colors for shape in shapes if random.chance(difficulty.matching)]
     foreign = [color for color in range(difficulty.num_colors) if color not in colors]
     while foreign and len(kinds) < wanted:

@@ -8,7 +8,7 @@ import pytest
 from acrn_zoo.data.dataset import EvaluationDataset, TrainingDataset
 from acrn_zoo.data.folder import DatasetFolder, read_dataset_folder
 from acrn_zoo.data.synthetic.small_world import SmallWorld, read_places, write_small_world
-from acrn_zoo.data.synthetic.world import CATEGORIES, SHIRTS, draw_scene
+from acrn_zoo.data.synthetic.world import CATEGORIES, COLORS, draw_scene
 from acrn_zoo.data.transforms import ClipTransform
 from acrn_zoo.dataset_check import check_dataset
 from acrn_zoo.files import OutputExistsError
@@ -39,8 +39,8 @@ def test_the_doctor_finds_nothing(folder: DatasetFolder) -> None:
     assert [finding for finding in findings if finding.severity != "note"] == []
 
 
-def test_shirts_are_where_the_boxes_are(folder: DatasetFolder) -> None:
-    """In the middle of every annotated box of the keyframe is the shirt's colour, after encoding and decoding."""
+def test_robes_are_where_the_boxes_are(folder: DatasetFolder) -> None:
+    """In the middle of every annotated box of the keyframe is the robe's colour, after encoding and decoding."""
     dataset = EvaluationDataset.from_folder(folder, people="annotated")
     dataset.transform = ClipTransform(short_side=WORLD.side)
     for index in range(len(dataset)):
@@ -50,7 +50,7 @@ def test_shirts_are_where_the_boxes_are(folder: DatasetFolder) -> None:
         assert len(sample.boxes) == len(scene.people)
         for box, person in zip(sample.boxes.numpy(), scene.people, strict=True):
             x, y = int((box[0] + box[2]) / 2), int((box[1] + box[3]) / 2)
-            wanted = [int(SHIRTS[person.color][start : start + 2], 16) for start in (1, 3, 5)]
+            wanted = [int(COLORS[person.color][start : start + 2], 16) for start in (1, 3, 5)]
             assert np.abs(keyframe[y, x].astype(int) - wanted).max() < 40
 
 
