@@ -41,7 +41,16 @@ setup(
         "safetensors": ["safetensors"],
         "tensorboard": ["tensorboard"],
         "benchmarks": ["matplotlib"],
-        "test": ["pytest>=8", "pytest-benchmark>=5", "safetensors", "tensorboard", "mypy", "pandas-stubs", "ruff"],
+        "test": [
+            "pytest>=8",
+            "pytest-benchmark>=5",
+            "matplotlib",
+            "safetensors",
+            "tensorboard",
+            "mypy",
+            "pandas-stubs",
+            "ruff",
+        ],
     },
     entry_points={"console_scripts": ["acrn-zoo = acrn_zoo.cli:main"]},
     classifiers=[

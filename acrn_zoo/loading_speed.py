@@ -1,6 +1,7 @@
 """How fast a dataset gives its clips, and how long a training step would wait for them."""
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch.utils.data import BatchSampler, RandomSampler
 
 from acrn_zoo.data.batch import Batch
 from acrn_zoo.data.dataset import ActionDataset
-from acrn_zoo.data.loading import create_loader
+from acrn_zoo.data.loading import create_loader, explained_workers
 from acrn_zoo.errors import UserError
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.models.losses import action_loss
@@ -86,13 +87,13 @@ def measure_loading(dataset: ActionDataset, *, num_workers: int, batch_size: int
         dataset, replacement=True, num_samples=num_samples, generator=torch.Generator().manual_seed(0)
     )
     loader = create_loader(dataset, BatchSampler(order, batch_size, drop_last=False), num_workers=num_workers)
-    batches = iter(loader)
-    for _ in range(num_first):
-        next(batches)
-    started = time.perf_counter()
-    for _ in range(num_batches):
-        next(batches)
-    return LoadingSpeed(num_workers, batch_size, num_batches, time.perf_counter() - started)
+    with explained_workers(), closing(iter(loader)) as batches:
+        for _ in range(num_first):
+            next(batches)
+        started = time.perf_counter()
+        for _ in range(num_batches):
+            next(batches)
+        return LoadingSpeed(num_workers, batch_size, num_batches, time.perf_counter() - started)
 
 
 def measure_step(model: ActionDetector, batch: Batch, *, num_steps: int = 3) -> float:

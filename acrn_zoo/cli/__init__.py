@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return status
     except UserError as error:
-        print(f"acrn-zoo: error: {error}", file=sys.stderr)
+        if not error.is_echo:
+            print(f"acrn-zoo: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("acrn-zoo: interrupted", file=sys.stderr)

@@ -12,6 +12,7 @@ from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.recipe import add_recipe
 from acrn_zoo.cli.score_table import means_of_groups, print_answer, print_classes, print_groups, score_as_dict
 from acrn_zoo.data.folder import DatasetFolder
+from acrn_zoo.data.loading import explained_workers
 from acrn_zoo.engine.build import create_evaluation_dataset, explain_other_clips, load_weights, read_folder
 from acrn_zoo.engine.config import Config, DataConfig
 from acrn_zoo.engine.distributed import Processes, processes
@@ -131,7 +132,7 @@ def run(options: argparse.Namespace, _interruption: Interruption) -> None:
     """Evaluate, print, write."""
     request: Request = options.parsed
     config = replace(RECIPES[options.recipe](), data=request.data_config())
-    with processes(request.device) as group:
+    with processes(request.device) as group, explained_workers():
         if request.json is not None:
             path = request.json
             group.on_main(lambda: require_writable(path, overwrite=request.overwrite))

@@ -43,6 +43,7 @@ _MAY_MISS = 0.5  # seconds between the end of the data and the header's length i
 _MAY_GO_BACK = 1.0  # seconds by which a damaged time stamp may go back before we call it another recording
 _READ_THROUGH = 3.0  # seconds from the start that are sooner decoded than sought
 _FASTEST = 1000  # frames a second; where FFmpeg finds no rate it states the ticks of the clock
+_SMALL = 256 * 256  # pixels of a picture that one thread decodes as fast as several
 _TURNS = [(False, False, False), (True, True, False), (False, True, True), (True, False, True)]  # not mirrored
 _STARTS_WITH_NONSENSE = ("mpeg1video", "mpeg2video", "mpeg4")  # decoders that do not wait for a key frame
 
@@ -429,7 +430,9 @@ class VideoReader:
         except VideoError:
             container.close()
             raise
-        stream.thread_type = "AUTO"
+        # Threads of its own cost a decoder more than they save on a picture of a few thousand pixels.
+        is_small = stream.width * stream.height <= _SMALL
+        stream.thread_type = "NONE" if is_small else "AUTO"
         self._containers.add(container)
         return container, stream
 
@@ -542,7 +545,8 @@ class _Converter:
 
     def __call__(self, picture: VideoFrame) -> Tensor:
         with self._lock:
-            rgb = self._reformatter.reformat(picture, format="rgb24", threads=2)
+            num_threads = 1 if picture.width * picture.height <= _SMALL else 2
+            rgb = self._reformatter.reformat(picture, format="rgb24", threads=num_threads)
         image = torch.from_numpy(rgb.to_ndarray())
         is_transposed, flips_x, flips_y = self._orientation
         if is_transposed:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from acrn_zoo.architecture import SlowFastArchitecture
 from acrn_zoo.checkpoints import load_into
 from acrn_zoo.data.clips import ClipSampling
 from acrn_zoo.data.dataset import EvaluationDataset, TrainingDataset
@@ -24,7 +25,11 @@ from acrn_zoo.zoo import create_slowfast_detector
 
 
 def create_model(
-    config: Config, categories: Sequence[str], *, tell: Callable[[str], None] = lambda _: None
+    config: Config,
+    categories: Sequence[str],
+    *,
+    built: SlowFastArchitecture | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ActionDetector:
     """Build the model that a run starts from, on the CPU and in training mode.
 
@@ -33,6 +38,8 @@ def create_model(
     Args:
         config: where the weights come from, and what does not learn.
         categories: the names of the K classes of the dataset.
+        built: how the model of a run that goes on is built; its weights will come from the checkpoint, and those of
+            the settings are not read. None if it begins.
         tell: is told in one sentence how large the model is, what the weights gave, and what starts anew; in another
             if they were trained on other clips.
 
@@ -42,7 +49,10 @@ def create_model(
     settings, names = config.model, tuple(categories)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimization.seed)
-        model, start = _start(settings, names)
+        if built is None:
+            model, start = _start(settings, names)
+        else:
+            model, start = create_slowfast_detector(built), "its weights are those of the checkpoint"
     others = explain_other_clips(model.preprocessing, config.data)
     model.categories = names
     model.preprocessing = Preprocessing(
@@ -165,17 +175,16 @@ def create_evaluation_dataset(config: Config, *, short_side: int | None = None) 
     return replace(dataset, transform=ClipTransform(short_side or data.eval_short_side))
 
 
-def create_optimizer(model: torch.nn.Module, optimization: OptimizationConfig) -> torch.optim.SGD:
-    """Stochastic gradient descent over what learns, the parameters of BatchNorms included, as published.
+def create_optimizer(model: torch.nn.Module, optimization: OptimizationConfig) -> torch.optim.Optimizer:
+    """The optimizer of the settings over what learns, the parameters of BatchNorms included, as published.
 
     Its learning rate is 0: :func:`acrn_zoo.engine.schedule.learning_rate` has that of every step.
     """
-    return torch.optim.SGD(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=0.0,
-        momentum=optimization.momentum,
-        weight_decay=optimization.weight_decay,
-    )
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    momentum, decay = optimization.momentum, optimization.weight_decay
+    if optimization.optimizer == "adamw":
+        return torch.optim.AdamW(learning, lr=0.0, betas=(momentum, 0.999), weight_decay=decay)
+    return torch.optim.SGD(learning, lr=0.0, momentum=momentum, weight_decay=decay)
 
 
 def _sampling(data: DataConfig) -> ClipSampling:

@@ -123,8 +123,21 @@ class Processes:
                 outcome[1] = error
         dist.broadcast_object_list(outcome, src=0, device=self.device)
         if outcome[1] is not None:
+            outcome[1].is_echo = not self.is_main
             raise outcome[1]
         return outcome[0]
+
+
+def unread_clips(failures: Sequence[float]) -> DistributedError:
+    """What the other processes raise where one cannot read its clips.
+
+    Args:
+        failures: of every process, in the order of their ranks, whether it is that one.
+    """
+    return DistributedError(
+        f"Process {[bool(failed) for failed in failures].index(True)} of {len(failures)} cannot read its clips, and "
+        "says why: all of them stop"
+    )
 
 
 @contextmanager

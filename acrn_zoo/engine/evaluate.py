@@ -23,8 +23,9 @@ from acrn_zoo.data.dataset import EvaluationDataset
 from acrn_zoo.data.folder import DatasetFolder
 from acrn_zoo.data.loading import create_loader
 from acrn_zoo.data.transforms import ClipTransform
-from acrn_zoo.engine.distributed import Processes
+from acrn_zoo.engine.distributed import Processes, unread_clips
 from acrn_zoo.engine.settings import Precision
+from acrn_zoo.errors import UserError
 from acrn_zoo.evaluation.ava import AvaEvaluator, AvaResult, named_metrics
 from acrn_zoo.evaluation.ground_truth import GroundTruth, read_ground_truth
 from acrn_zoo.evaluation.rules import EvaluationError
@@ -124,8 +125,8 @@ def evaluate(
         The evaluation; None if one of the processes was asked to stop.
 
     Raises:
-        UserError: if a file cannot be read or written, or the model knows other actions than the dataset. In the
-            process that found out alone, where a clip cannot be read: it is for the launcher to end the others.
+        UserError: in every process, if a file cannot be read or written, or the model knows other actions than the
+            dataset.
         ValueError: if ``top`` is less than 1.
     """
     if top is not None and top < 1:
@@ -207,18 +208,35 @@ def _predict(
     own = [[index] for index in range(processes.rank, num_keyframes, num_processes)]
     agree_every = 1 if num_processes == 1 else AGREE_EVERY
     found: dict[int, _Prediction] = {}
+    failure: UserError | None = None
     for number, view in enumerate(views):
         is_gpu = _device_of(model).type == "cuda"
         batches = iter(create_loader(view, own, num_workers=num_workers, pin_memory=is_gpu))
         for step in range(-(-num_keyframes // num_processes)):
-            if step % agree_every == 0 and processes.any(stop_requested()):
+            if step % agree_every == 0 and _is_stopped(processes, failure, stop_requested()):
                 return None
-            batch = next(batches, None)  # in the last step there may be none for this process
+            try:
+                # In the last step there may be none for this process.
+                batch = next(batches, None) if failure is None else None
+            except UserError as error:  # raised once the others know: they would wait for this process
+                failure, batch = error, None
             if batch is not None:
                 _add(found, batch, _scores(model, batch, flips) / len(views))
             done = min((step + 1) * num_processes, num_keyframes)
             progress(number * num_keyframes + done, len(views) * num_keyframes)
-    return list(found.values())
+    return None if _is_stopped(processes, failure, False) else list(found.values())
+
+
+def _is_stopped(processes: Processes, failure: UserError | None, is_requested: bool) -> bool:
+    """Whether a process was asked to stop; called by all of them.
+
+    Raises:
+        UserError: in every process, if one of them cannot read its clips.
+    """
+    failures, requests = zip(*processes.gather_numbers([failure is not None, is_requested]), strict=True)
+    if any(failures):
+        raise failure or unread_clips(failures)
+    return any(requests)
 
 
 def _add(found: dict[int, _Prediction], batch: Batch, scores: Tensor) -> None:

@@ -13,7 +13,7 @@ from acrn_zoo.engine.ema import averaged_detector
 from acrn_zoo.models import ActionDetector
 
 FORMAT = "acrn_zoo training run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Sampler
 
+from acrn_zoo.architecture import SlowFastArchitecture
 from acrn_zoo.data.batch import Batch
 from acrn_zoo.data.dataset import EvaluationDataset, TrainingDataset
 from acrn_zoo.data.folder import DatasetFolder
@@ -25,7 +27,7 @@ from acrn_zoo.engine.build import (
     create_training_dataset,
     read_folder,
 )
-from acrn_zoo.engine.config import Config, ConfigError, config_as_dict
+from acrn_zoo.engine.config import Config, ConfigError, config_as_dict, config_from_dict
 from acrn_zoo.engine.distributed import Processes
 from acrn_zoo.engine.ema import create_average
 from acrn_zoo.engine.evaluate import Evaluation, evaluate
@@ -33,7 +35,7 @@ from acrn_zoo.engine.learner import Learner, Position, as_state, position_of, ra
 from acrn_zoo.engine.logs import Report, RunLog
 from acrn_zoo.engine.sampler import TrainingSampler
 from acrn_zoo.engine.schedule import clips_per_step, explain_learning_rate, scaled_learning_rate
-from acrn_zoo.engine.state import RunFolder, read_state, require_resumable
+from acrn_zoo.engine.state import RunFolder, read_state, require_same, require_same_facts
 from acrn_zoo.models import ActionDetector, ActionHead, Backbone
 from acrn_zoo.zoo import save_detector
 
@@ -117,7 +119,44 @@ class _Parts(Sampler[list[int]]):
                 yield batch[start : start + self.size]
 
 
-def create_run(config: Config, processes: Processes, folder: RunFolder, report: Report) -> Run:
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A checkpoint of a run.
+
+    Args:
+        path: the file.
+        state: its content.
+    """
+
+    path: Path
+    state: Mapping[str, Any]
+
+
+def find_saved(config: Config, processes: Processes, folder: RunFolder, report: Report) -> Saved | None:
+    """The newest checkpoint of a run, the same for every process; None if it has not begun.
+
+    Raises:
+        ConfigError: if that is of a run with other settings.
+        RunError: if no checkpoint can be read.
+    """
+    found: list[Saved] = []
+
+    def find() -> Path | None:
+        newest = folder.newest(report.note)
+        found.extend([] if newest is None else [Saved(*newest)])
+        return None if newest is None else newest[0]
+
+    path = processes.on_main(find)
+    if path is None:
+        return None
+    saved = found[0] if found else Saved(path, read_state(path))
+    require_same(config_from_dict(saved.state["config"], "the checkpoint"), config, folder.root)
+    return saved
+
+
+def create_run(
+    config: Config, processes: Processes, folder: RunFolder, report: Report, saved: Saved | None = None
+) -> Run:
     """Build the parts of a run as it begins.
 
     Args:
@@ -125,6 +164,8 @@ def create_run(config: Config, processes: Processes, folder: RunFolder, report: 
         processes: who trains together.
         folder: where files go.
         report: is told what was decided.
+        saved: where it will go on from: it knows how the model is built, so that the weights from which the run began
+            are needed no more.
 
     Raises:
         UserError: if the settings do not go together, or a file is missing or wrong.
@@ -145,7 +186,8 @@ def create_run(config: Config, processes: Processes, folder: RunFolder, report: 
         num_workers=config.data.num_workers,
         pin_memory=device.type == "cuda",
     )
-    model = _placed(create_model(config, dataset.categories, tell=report.note), config, processes)
+    built = None if saved is None else SlowFastArchitecture(**saved.state["architecture"])
+    model = _placed(create_model(config, dataset.categories, built=built, tell=report.note), config, processes)
     average = None if optimization.ema_decay is None else create_average(model, optimization.ema_decay)
     if average is not None:
         report.note("validation, best.pth and last.pth take the moving average of the weights")
@@ -216,22 +258,18 @@ def _compiled(model: ActionDetector) -> ActionDetector:
     return ActionDetector(cast(Backbone, backbone), cast(ActionHead, head))
 
 
-def resume(run: Run, report: Report) -> Position:
-    """Bring a run to where its newest checkpoint is; to its beginning if there is none.
+def resume(run: Run, saved: Saved, report: Report) -> Position:
+    """Bring a run to where a checkpoint of it is.
 
     Raises:
-        ConfigError: if that is of a run with other settings, data or processes.
-        RunError: if no checkpoint can be read.
+        ConfigError: if that is of a run with other data or processes.
     """
-    path = run.processes.on_main(lambda: run.folder.newest(report.note))
-    if path is None:
-        return Position()
-    state = read_state(path)
-    require_resumable(state, run.config, run.facts)
+    state = saved.state
+    require_same_facts(state["facts"], run.facts, run.folder.root)
     run.learner.load_state_dict(state)
     set_random_state(state["random_states"][run.processes.rank], run.processes.device)
     position = position_of(state)
-    report.note(f"going on after step {position.step}, in epoch {position.epoch + 1}, from {path}")
+    report.note(f"going on after step {position.step}, in epoch {position.epoch + 1}, from {saved.path}")
     return position
 
 
@@ -246,7 +284,13 @@ def save(run: Run, position: Position, log: RunLog) -> None:
     def write() -> None:
         log.sync()
         config, facts = config_as_dict(run.config), dict(run.facts)
-        surroundings = {"config": config, "facts": facts, "random_states": random_states}
+        architecture = dict(run.learner.model.architecture)
+        surroundings = {
+            "config": config,
+            "facts": facts,
+            "architecture": architecture,
+            "random_states": random_states,
+        }
         run.folder.save(as_state(run.learner, position, surroundings))
 
     run.processes.on_main(write)

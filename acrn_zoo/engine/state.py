@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, TextIO
 
 import torch
 
-from acrn_zoo.engine.config import Config, ConfigError, config_from_dict, differences, read_config
+from acrn_zoo.engine.config import Config, ConfigError, differences, read_config
 from acrn_zoo.engine.learner import FORMAT, FORMAT_VERSION, position_of
 from acrn_zoo.engine.logs import json_values
 from acrn_zoo.errors import UserError
@@ -126,8 +126,8 @@ class RunFolder:
             old.unlink(missing_ok=True)
         return path
 
-    def newest(self, note: Callable[[str], None]) -> Path | None:
-        """The newest checkpoint that is whole; None if there is none at all.
+    def newest(self, note: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
+        """The newest checkpoint that is whole, and its content; None if there is none at all.
 
         Args:
             note: is told of those that are damaged.
@@ -138,13 +138,13 @@ class RunFolder:
         damaged = []
         for path in self._steps():
             try:
-                read_state(path)
+                state = read_state(path)
             except RunError as error:
                 damaged.append(str(error))
                 continue
             for reason in damaged:
                 note(f"{reason}. The one before it is taken: {path.name}")
-            return path
+            return path, state
         if damaged:
             raise RunError(
                 f"No checkpoint in {self.checkpoints} can be read, and nothing was changed. {'. '.join(damaged)}. "
@@ -226,27 +226,22 @@ def require_same(old: Config, new: Config, root: Path) -> None:
         )
 
 
-def require_resumable(state: Mapping[str, Any], config: Config, facts: Mapping[str, object]) -> None:
+def require_same_facts(old: Mapping[str, object], new: Mapping[str, object], root: Path) -> None:
     """Refuse to go on where the rest of the run would not be that of the run which began.
 
     Args:
-        state: of the checkpoint.
-        config: the settings now.
-        facts: what else has to be as it was, by a name that people understand: the entry ``facts`` of the checkpoint.
+        old: what decided how it went, besides its settings, by names that people understand.
+        new: the same, now.
+        root: the folder of the run.
 
     Raises:
         ConfigError: listing what differs.
     """
-    require_same(config_from_dict(state["config"], "the checkpoint"), config, config.run.out)
-    changed = [
-        f"{name}: {state['facts'].get(name)} before, {value} now"
-        for name, value in facts.items()
-        if state["facts"].get(name) != value
-    ]
+    changed = [f"{name}: {old.get(name)} before, {value} now" for name, value in new.items() if old.get(name) != value]
     if changed:
         raise ConfigError(
-            f"{config.run.out} holds a run that began otherwise ({'; '.join(changed)}): go on as it began, or choose "
-            "another folder with --out"
+            f"{root} holds a run that began otherwise ({'; '.join(changed)}): go on as it began, or choose another "
+            "folder with --out"
         )
 
 

@@ -17,12 +17,12 @@ from torch.nn.utils import clip_grad_norm_
 from acrn_zoo.data.batch import Batch
 from acrn_zoo.data.loading import explained_workers
 from acrn_zoo.engine.config import Config, write_config
-from acrn_zoo.engine.distributed import DistributedError, Processes
+from acrn_zoo.engine.distributed import Processes, unread_clips
 from acrn_zoo.engine.evaluate import Evaluation, never
 from acrn_zoo.engine.finite import Outcome, require_finite
 from acrn_zoo.engine.learner import Position
 from acrn_zoo.engine.logs import EpochRecord, Progress, Report, RunLog, Silence, StepRecord, memory_bytes, open_log
-from acrn_zoo.engine.run import Run, create_run, resume, save, validate, write_weights
+from acrn_zoo.engine.run import Run, create_run, find_saved, resume, save, validate, write_weights
 from acrn_zoo.engine.schedule import learning_rate
 from acrn_zoo.engine.state import RunFolder
 from acrn_zoo.errors import UserError
@@ -71,8 +71,9 @@ def train(
         if done is not None:
             report.note(f"the run in {config.run.out} is finished: there is nothing to do")
             return TrainingResult(True, *done)
-        run = create_run(config, processes, folder, report)
-        position = resume(run, report)
+        saved = find_saved(config, processes, folder, report)
+        run = create_run(config, processes, folder, report, saved)
+        position = Position() if saved is None else resume(run, saved, report)
         processes.on_main(lambda: write_config(folder.config, config))
         log = stack.enter_context(_open_log(run, position, report))
         stack.enter_context(explained_workers())
@@ -208,10 +209,7 @@ def _fetch_step(
     if any(failures):
         if position.step_of_epoch > 0:  # else nothing was done since the run was saved
             save(run, position, log)
-        raise failure or DistributedError(
-            f"Process {failures.index(1)} of {processes.world_size} cannot read its clips, and says why: all of them "
-            f"stop, after step {position.step}"
-        )
+        raise failure or unread_clips(failures)
     shares = [count * processes.world_size / max(sum(totals), 1) for count in counts]
     return list(zip(parts, shares, strict=True)), max(waits)
 

@@ -225,12 +225,18 @@ def test_several_processes_speak_with_one_voice(trained: tuple[Path, tuple[str, 
     _, alone, _ = run_command(command)
     assert (first[0], second[:2]) == (0, (0, ""))
     assert re.sub(r"in .* s,", "", first[1]) == re.sub(r"in .* s,", "", alone)
+    nowhere = str(trained[0] / "none" / "results.csv")
+    first, second = run_ranks(run_command, 2, (*command, "--out", nowhere))
+    assert (first[0], second[0]) == (1, 1)
+    assert "none" in first[2]
+    assert "none" not in second[2]  # the first one says it
     first, second = run_ranks(run_command, 2, trained[1])  # of a run that is finished
     assert (first[0], second[:2]) == (0, (0, ""))
     assert "device    cpu, float32, 2 processes" in first[1]
-    for status, output, errors in run_ranks(run_command, 2, ("train", "small_world", "--device", "cpu")):
-        assert (status, output) == (1, "")
-        assert "--data is missing" in errors
+    first, second = run_ranks(run_command, 2, ("train", "small_world", "--device", "cpu"))
+    assert (first[:2], second[:2]) == ((1, ""), (1, ""))
+    assert "--data is missing" in first[2]
+    assert "--data is missing" not in second[2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

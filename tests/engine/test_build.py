@@ -21,7 +21,7 @@ from acrn_zoo.engine.build import (
     load_weights,
     read_folder,
 )
-from acrn_zoo.engine.config import Config, ConfigError, ModelConfig
+from acrn_zoo.engine.config import Config, ConfigError, ModelConfig, OptimizationConfig
 from acrn_zoo.engine.recipes import small_world
 from acrn_zoo.models import ActionDetector, ActorCentricRelation, SlowFast
 from acrn_zoo.structures import Preprocessing
@@ -231,7 +231,16 @@ def test_frozen_stages_do_not_learn() -> None:
     assert [block.training for block in model.backbone.blocks] == [False, False, True, True, True]
     (group,) = create_optimizer(model, config.optimization).param_groups
     assert sum(parameter.numel() for parameter in group["params"]) == size - frozen
-    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.0, 0.9, 1e-5)
+
+
+def test_optimizers() -> None:
+    model = create_model(small_world(), ("a",))
+    (group,) = create_optimizer(model, OptimizationConfig(momentum=0.8)).param_groups
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.0, 0.8, 1e-5)
+    optimizer = create_optimizer(model, OptimizationConfig(optimizer="adamw", momentum=0.8))
+    (group,) = optimizer.param_groups
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (0.0, (0.8, 0.999), 1e-5)
 
 
 def test_checkpointing_of_the_relation() -> None:

@@ -32,7 +32,7 @@ from acrn_zoo.data.batch import collate
 from acrn_zoo.data.dataset import EvaluationDataset, SampleError
 from acrn_zoo.data.folder import DatasetFolder, read_dataset_folder
 from acrn_zoo.data.transforms import ClipTransform
-from acrn_zoo.engine.distributed import Processes
+from acrn_zoo.engine.distributed import DistributedError, Processes
 from acrn_zoo.engine.evaluate import Evaluation, evaluate
 from acrn_zoo.errors import UserError
 from acrn_zoo.evaluation import EvaluationError
@@ -350,6 +350,7 @@ def test_output_is_looked_at_first(folder: DatasetFolder, tmp_path: Path) -> Non
 def test_error_of_the_writer_reaches_all(folder: DatasetFolder, tmp_path: Path) -> None:
     found = run_ranks(evaluate_to_file, 2, folder.root, tmp_path / "none" / "results.csv", {})
     assert [type(error) for error in found] == [OutputError] * 2
+    assert [error.is_echo for error in found] == [False, True]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -358,6 +359,16 @@ def test_a_clip_that_cannot_be_read(num_workers: int, tmp_path: Path) -> None:
     (tmp_path / "high.mp4").write_bytes(b"no video")
     with pytest.raises(SampleError, match=r"keyframe at 0 s of video high cannot be read\. .*high\.mp4"):
         evaluate_case(folder.root, num_workers=num_workers)
+
+
+def test_a_clip_that_one_of_two_processes_cannot_read(tmp_path: Path) -> None:
+    """The other one does not wait for it."""
+    folder = write_case(tmp_path, [("high", 0.0), ("wide", 0.5)])
+    (tmp_path / "wide.mp4").write_bytes(b"no video")
+    other, failing = run_ranks(evaluate_case, 2, folder.root)
+    assert isinstance(failing, SampleError)
+    assert isinstance(other, DistributedError)
+    assert str(other) == "Process 1 of 2 cannot read its clips, and says why: all of them stop"
 
 
 def test_other_actions_are_refused(folder: DatasetFolder) -> None:

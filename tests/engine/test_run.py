@@ -159,6 +159,25 @@ def test_stopped(root: Path, undisturbed: Path, asked: int, steps: int, tmp_path
     require_same_runs(undisturbed, tmp_path / "run")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adamw", "learning_rate": 0.002},
+        {"precision": "bfloat16", "clip_length": 16},
+        {"precision": "float16", "clip_length": 16},
+    ],
+    ids=lambda changes: next(iter(changes.values())),
+)
+def test_stopped_with_other_states(root: Path, changes: dict[str, object], tmp_path: Path) -> None:
+    """Those of AdamW, and of the scaler of float16."""
+    run_ranks(train_case, 1, root, tmp_path / "whole", changes)
+    ((result, _),) = run_ranks(train_and_stop, 1, root, tmp_path / "run", 2, changes)
+    assert not result.is_finished
+    run_ranks(train_case, 1, root, tmp_path / "run", changes)
+    require_same_runs(tmp_path / "whole", tmp_path / "run")
+
+
 @pytest.mark.parametrize("steps", [3, pytest.param(2, marks=pytest.mark.slow)])
 def test_two_processes_stopped(root: Path, steps: int, tmp_path: Path) -> None:
     """Asked to stop at an epoch's end, or within one; the second process is asked, and both stop."""

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from ranks import run_ranks
 from training_case import claim, create_config, save_beyond_a_limit
 
 from acrn_zoo.engine import state as module
-from acrn_zoo.engine.config import ConfigError, config_as_dict, write_config
+from acrn_zoo.engine.config import ConfigError, write_config
 from acrn_zoo.engine.learner import FORMAT, FORMAT_VERSION
-from acrn_zoo.engine.state import RunError, RunFolder, read_state, require_resumable, write_durably
+from acrn_zoo.engine.state import RunError, RunFolder, read_state, require_same, require_same_facts, write_durably
 from acrn_zoo.files import OutputError
 
 
@@ -39,6 +40,11 @@ def names(folder: RunFolder) -> list[str]:
     return sorted(path.name for path in folder.checkpoints.iterdir())
 
 
+def newest_path(folder: RunFolder, note: Callable[[str], None]) -> Path | None:
+    newest = folder.newest(note)
+    return None if newest is None else newest[0]
+
+
 def damage(path: Path, how: str) -> None:
     data = bytearray(path.read_bytes())
     if how == "bit":
@@ -53,14 +59,16 @@ def test_keeps_the_last(folder: RunFolder) -> None:
         folder.save(content(step))
     assert names(folder) == ["step_00000002.pth", "step_00000003.pth"]
     newest = folder.newest(pytest.fail)
-    assert newest == folder.checkpoints / "step_00000003.pth"
-    assert read_state(newest)["model"]["weight"].tolist() == [3] * 9
+    assert newest is not None
+    path, state = newest
+    assert path == folder.checkpoints / "step_00000003.pth"
+    assert state["model"]["weight"].tolist() == [3] * 9
 
 
 def test_steps_beyond_eight_digits(folder: RunFolder) -> None:
     for step in (99_999_999, 100_000_000):
         folder.save(content(step))
-    assert folder.newest(pytest.fail) == folder.checkpoints / "step_100000000.pth"
+    assert newest_path(folder, pytest.fail) == folder.checkpoints / "step_100000000.pth"
 
 
 def test_nothing_there(folder: RunFolder) -> None:
@@ -74,7 +82,7 @@ def test_a_damaged_one_is_passed_over(folder: RunFolder, how: str) -> None:
     for step in (1, 2):
         folder.save(content(step))
     damage(folder.checkpoints / "step_00000002.pth", how)
-    assert folder.newest(notes.append) == folder.checkpoints / "step_00000001.pth"
+    assert newest_path(folder, notes.append) == folder.checkpoints / "step_00000001.pth"
     (note,) = notes
     assert "step_00000002.pth is damaged (" in note
     assert note.endswith("The one before it is taken: step_00000001.pth")
@@ -116,7 +124,7 @@ def test_a_full_disk(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None
     ):
         folder.save(content(2))
     assert names(folder) == ["step_00000001.pth"]
-    assert folder.newest(pytest.fail) == folder.checkpoints / "step_00000001.pth"
+    assert newest_path(folder, pytest.fail) == folder.checkpoints / "step_00000001.pth"
 
 
 def test_a_file_that_may_not_grow(folder: RunFolder) -> None:
@@ -191,16 +199,20 @@ def test_done(folder: RunFolder, tmp_path: Path) -> None:
 
 
 def test_what_has_to_be_as_it_was(tmp_path: Path) -> None:
-    config = create_config(tmp_path, tmp_path / "run")
-    state = {"config": config_as_dict(config), "facts": {"processes": 2, "classes": "walk"}}
-    require_resumable(state, config, {"processes": 2, "classes": "walk"})
+    facts: dict[str, object] = {"processes": 2, "classes": "walk"}
+    require_same_facts(facts, dict(facts), tmp_path)
     with pytest.raises(
         ConfigError, match=r"began otherwise \(processes: 2 before, 8 now; classes: walk before, run now\)"
     ):
-        require_resumable(state, config, {"processes": 8, "classes": "run"})
+        require_same_facts(facts, {"processes": 8, "classes": "run"}, tmp_path)
+
+
+def test_settings_have_to_be_as_they_were(tmp_path: Path) -> None:
+    config = create_config(tmp_path, tmp_path / "run")
+    require_same(config, config, tmp_path)
     other = create_config(tmp_path, tmp_path / "run", momentum=0.5, seed=1)
     with pytest.raises(ConfigError, match="optimization.momentum: 0.9 before, 0.5 now; optimization.seed: 0 before, 1"):
-        require_resumable(state, other, {})
+        require_same(config, other, tmp_path)
 
 
 def test_weights_without_checkpoints(folder: RunFolder) -> None:

@@ -23,6 +23,7 @@ from training_case import (
     write_dataset,
 )
 
+from acrn_zoo.architecture import SlowFastArchitecture
 from acrn_zoo.data.dataset import Sample, SampleError, TrainingDataset
 from acrn_zoo.engine import build
 from acrn_zoo.engine import run as run_module
@@ -36,7 +37,7 @@ from acrn_zoo.engine.schedule import learning_rate
 from acrn_zoo.engine.state import RunFolder, read_state
 from acrn_zoo.engine.train import TrainingResult, train
 from acrn_zoo.models import ActionDetector, Backbone
-from acrn_zoo.zoo import create_acrn_head, load_detector
+from acrn_zoo.zoo import create_acrn_head, create_slowfast_detector, load_detector, save_detector
 
 ONE_EPOCH = {"epochs": 1, "warmup_epochs": 0.0}
 PLAIN = {**ONE_EPOCH, "dropout": 0.0, "ema_decay": None}
@@ -210,9 +211,12 @@ def test_float16_lowers_its_scale(root: Path, tmp_path: Path, monkeypatch: pytes
     state = last_state(tmp_path / "run")
     assert state["scaler"]["scale"] == 2.0**30
     assert torch.equal(state["model"]["head.classifier.weight"], begin)
-    run = run_module.create_run(config, Processes(), run_module.RunFolder(tmp_path / "run"), Silence())
+    folder = run_module.RunFolder(tmp_path / "run")
+    run = run_module.create_run(config, Processes(), folder, Silence())
     assert run.learner.scaler.get_scale() == 2.0**33
-    run_module.resume(run, Silence())
+    saved = run_module.find_saved(config, Processes(), folder, Silence())
+    assert saved is not None
+    run_module.resume(run, saved, Silence())
     assert run.learner.scaler.get_scale() == 2.0**30
 
 
@@ -291,6 +295,25 @@ def test_other_labels_do_not_go_on(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(text.removesuffix(",1,0\n") + ",2,0\n")
     with pytest.raises(ConfigError, match=r"began otherwise \(SHA-256 of the annotations: \w+ before, \w+ now\)"):
         run_here(create_config(tmp_path, tmp_path / "run", **PLAIN))
+
+
+def test_goes_on_without_the_weights_that_it_began_from(root: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "begin.pth"
+    architecture = SlowFastArchitecture(depth=18, width=8, relation_channels=16, num_classes=3, dropout=0.5)
+    save_detector(weights, create_slowfast_detector(architecture), ("walk", "talk", "sit"))
+    changes = {"weights": str(weights), "num_workers": 0}
+    config, whole = (create_config(root, tmp_path / name, **changes) for name in ("run", "whole"))
+    run_here(whole)
+    steps: list[int] = []
+
+    def stops_after_two() -> bool:
+        steps.append(1)
+        return len(steps) == 2
+
+    assert train(config, Processes(), report=Silence(), stop_requested=stops_after_two).steps == 2
+    weights.unlink()
+    assert run_here(config).is_finished
+    assert farthest(last_state(tmp_path / "run")["model"], last_state(tmp_path / "whole")["model"]) == 0
 
 
 def test_a_damaged_checkpoint(root: Path, tmp_path: Path) -> None:
