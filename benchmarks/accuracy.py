@@ -29,6 +29,7 @@ from acrn_zoo.data.synthetic.small_world import SmallWorld, write_small_world
 from acrn_zoo.data.synthetic.world import FAMILIES
 from acrn_zoo.engine.build import create_evaluation_dataset, read_folder
 from acrn_zoo.engine.recipes import small_world
+from acrn_zoo.engine.run import data_facts
 from acrn_zoo.engine.state import RunFolder
 from acrn_zoo.evaluation.ava import AvaEvaluator
 from acrn_zoo.evaluation.ground_truth import GroundTruth, read_ground_truth
@@ -201,7 +202,8 @@ def train_shortly(folder: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "acrn_zoo", "train", "small_world", *flags]
     # With one thread, as sums of several depend on how many processors there are.
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    result = RunFolder(out).result(parse_flags("small_world", flags))
+    config = parse_flags("small_world", flags)
+    result = RunFolder(out).result(config, data_facts(config))
     assert result is not None, "the command has ended with success"
     metrics = {name.removeprefix("AP/"): value for name, value in result[1].items()}
     return {family: group_mean(metrics, family) for family in FAMILIES}

@@ -45,7 +45,7 @@ class Request:
     """What is evaluated, and how.
 
     Args:
-        weights: the detector: a record's name, such as AVA22_V1, or the path of a checkpoint, such as a run's best.pth.
+        weights: the detector: a record's name, such as AVA22_V1 or mini, or the path of a checkpoint: a run's best.pth.
         data: the dataset folder, with its dataset.json.
         split: the part of it to evaluate on.
         out: write the predictions to this CSV file, in AVA's form.

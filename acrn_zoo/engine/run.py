@@ -143,15 +143,17 @@ def find_saved(config: Config, processes: Processes, folder: RunFolder, report: 
 
     def find() -> Path | None:
         newest = folder.newest(report.note)
-        found.extend([] if newest is None else [Saved(*newest)])
-        return None if newest is None else newest[0]
+        if newest is None:
+            return None
+        path, state = newest
+        require_same(config_from_dict(state["config"], "the checkpoint"), config, folder.root)
+        found.append(Saved(path, state))
+        return path
 
     path = processes.on_main(find)
     if path is None:
         return None
-    saved = found[0] if found else Saved(path, read_state(path))
-    require_same(config_from_dict(saved.state["config"], "the checkpoint"), config, folder.root)
-    return saved
+    return found[0] if found else Saved(path, read_state(path))
 
 
 def create_run(
@@ -209,17 +211,21 @@ def create_run(
         forward=parallel or trained,
         peak=scaled_learning_rate(optimization, processes.world_size),
         validation=validation,
-        facts=_facts(config, processes, dataset),
+        facts={"processes": processes.world_size, **data_facts(config)},
     )
 
 
-def _facts(config: Config, processes: Processes, dataset: TrainingDataset) -> dict[str, object]:
-    split = read_folder(config).split(config.data.train_split)
+def data_facts(config: Config) -> dict[str, object]:
+    """What is known of the data that a run is trained on, in words that people understand.
+
+    Raises:
+        UserError: if the dataset folder cannot be read.
+    """
+    folder = read_folder(config)
+    split = folder.split(config.data.train_split)
     files = {"annotations": split.annotations, "excluded keyframes": split.excluded, "proposals": split.proposals}
     return {
-        "processes": processes.world_size,
-        "keyframes to train on": len(dataset),
-        "classes": ", ".join(dataset.categories),
+        "classes": ", ".join(folder.label_map.categories),
         **{f"SHA-256 of the {name}": path and sha256_of(path)[:12] for name, path in files.items()},
     }
 

@@ -40,8 +40,8 @@ class ModelConfig:
         res5_dilation: dilation of the last stage, 1 or 2.
         relation_channels: channels of the relation; those of the backbone if None.
         dropout: probability of dropping an entry before the classifier; as the weights say, else 0.5, if None.
-        weights: a whole detector to start from: a record's name, such as AVA22_V1, or the path of a checkpoint. Where
-            its classes are others, the rows of classes of the same name are kept, and the others start anew.
+        weights: a whole detector to start from: a record's name, such as AVA22_V1 or mini, or the path of a checkpoint.
+            Where its classes are others, the rows of classes of the same name are kept, the others start anew.
         weights_backbone: what the backbone starts from: a record's name, such as KINETICS400_MMACTION2_V0, or a path.
         frozen_stages: how much of the backbone does not learn: 1 is the stem, 2 the stem and res2, to 5, all of it.
         sync_batch_norm: share the batch statistics among the processes.
@@ -166,8 +166,8 @@ class OptimizationConfig:
         accumulation_steps: so many times that many clips make one step of the optimizer.
         learning_rate_per_clip: the highest learning rate, divided by the clips of a step (linear scaling rule).
         learning_rate: the highest learning rate itself; if given, it is not scaled.
-        optimizer: stochastic gradient descent with momentum, as published, or AdamW, which learns from scratch in fewer
-            clips, at a learning rate that is about fifty times lower.
+        optimizer: stochastic gradient descent with momentum, as published, or AdamW, which wants a learning rate some
+            fifty times lower: give --learning-rate, too.
         momentum: of the optimizer; AdamW's average of gradients.
         weight_decay: of all parameters.
         clip_gradient: the gradient is shortened to this norm where it is longer; not at all if None.

@@ -39,6 +39,10 @@ class RunError(UserError, RuntimeError):
     """The folder of a run cannot be used: somebody else does, or what is in it is damaged."""
 
 
+class ForeignVersionError(RunError):
+    """A checkpoint is sound, and of another version of this program."""
+
+
 class RunFolder:
     """The folder of a run; see the head of this module.
 
@@ -133,12 +137,14 @@ class RunFolder:
             note: is told of those that are damaged.
 
         Raises:
-            RunError: if all of them are damaged, or gone.
+            RunError: if all of them are damaged, or gone, or of another version.
         """
         damaged = []
         for path in self._steps():
             try:
                 state = read_state(path)
+            except ForeignVersionError:
+                raise
             except RunError as error:
                 damaged.append(str(error))
                 continue
@@ -157,11 +163,15 @@ class RunFolder:
             )
         return None
 
-    def result(self, config: Config) -> tuple[int, dict[str, float]] | None:
+    def result(self, config: Config, facts: Mapping[str, object]) -> tuple[int, dict[str, float]] | None:
         """The steps and metrics of a run that is finished; None if it is not.
 
+        Args:
+            config: the settings.
+            facts: of the data, as :meth:`finish` was given them.
+
         Raises:
-            ConfigError: if it was another run, with the differences.
+            ConfigError: if it was another run, or on other data, with the differences.
             RunError: if ``DONE.json`` is damaged.
         """
         if not self.done.exists():
@@ -169,18 +179,27 @@ class RunFolder:
         require_same(read_config(self.config), config, self.root)
         try:
             content = json.loads(self.done.read_text(encoding="utf-8"))
+            require_same_facts(content["facts"], facts, self.root)
             metrics = {name: math.nan if value is None else value for name, value in content["metrics"].items()}
             return int(content["steps"]), metrics
+        except ConfigError:
+            raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{self.done} cannot be read ({error}): remove it, and the run goes on") from error
 
-    def finish(self, steps: int, metrics: Mapping[str, float]) -> None:
-        """Say that the run is finished, after so many steps, with the metrics of its last validation.
+    def finish(self, steps: int, metrics: Mapping[str, float], facts: Mapping[str, object]) -> None:
+        """Say that the run is finished.
+
+        Args:
+            steps: how many it took.
+            metrics: of its last validation.
+            facts: of the data that it was trained on, as JSON has them.
 
         Raises:
             OutputError: if that cannot be written.
         """
-        content = json.dumps({"steps": steps, "metrics": json_values(metrics)}, indent=1) + "\n"
+        done = {"steps": steps, "metrics": json_values(metrics), "facts": dict(facts)}
+        content = json.dumps(done, indent=1) + "\n"
         write_durably(self.done, lambda file: file.write(content.encode()))
 
     def _steps(self) -> list[Path]:
@@ -208,8 +227,13 @@ def read_state(path: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged file may fail in any way
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise RunError(f"{path} is damaged ({reason[:200]})") from error
-    if not isinstance(state, dict) or (state.get("format"), state.get("version")) != (FORMAT, FORMAT_VERSION):
-        raise RunError(f"{path} is no checkpoint of a run that this version can read")
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise RunError(f"{path} is no checkpoint of a run")
+    if state.get("version") != FORMAT_VERSION:
+        raise ForeignVersionError(
+            f"{path} was written by another version of acrn_zoo (format {state.get('version')}, this one reads "
+            f"{FORMAT_VERSION}): go on with that version, or start anew with another --out"
+        )
     return state
 
 

@@ -22,7 +22,7 @@ from acrn_zoo.engine.evaluate import Evaluation, never
 from acrn_zoo.engine.finite import Outcome, require_finite
 from acrn_zoo.engine.learner import Position
 from acrn_zoo.engine.logs import EpochRecord, Progress, Report, RunLog, Silence, StepRecord, memory_bytes, open_log
-from acrn_zoo.engine.run import Run, create_run, find_saved, resume, save, validate, write_weights
+from acrn_zoo.engine.run import Run, create_run, data_facts, find_saved, resume, save, validate, write_weights
 from acrn_zoo.engine.schedule import learning_rate
 from acrn_zoo.engine.state import RunFolder
 from acrn_zoo.errors import UserError
@@ -67,17 +67,22 @@ def train(
     folder = RunFolder(config.run.out, config.run.keep_last)
     with ExitStack() as stack:
         processes.on_main(lambda: stack.enter_context(folder.claimed()))
-        done = processes.on_main(lambda: folder.result(config))
+        done = processes.on_main(lambda: folder.result(config, data_facts(config)) if folder.done.exists() else None)
         if done is not None:
             report.note(f"the run in {config.run.out} is finished: there is nothing to do")
             return TrainingResult(True, *done)
-        saved = find_saved(config, processes, folder, report)
-        run = create_run(config, processes, folder, report, saved)
-        position = Position() if saved is None else resume(run, saved, report)
+        run, position = _start(config, processes, folder, report)
         processes.on_main(lambda: write_config(folder.config, config))
         log = stack.enter_context(_open_log(run, position, report))
         stack.enter_context(explained_workers())
         return _train_epochs(run, position, log, report, stop_requested)
+
+
+def _start(config: Config, processes: Processes, folder: RunFolder, report: Report) -> tuple[Run, Position]:
+    """A run, where it stands; its checkpoint, as large as all that learns, is held no longer than this takes."""
+    saved = find_saved(config, processes, folder, report)
+    run = create_run(config, processes, folder, report, saved)
+    return run, Position() if saved is None else resume(run, saved, report)
 
 
 def _open_log(run: Run, position: Position, report: Report) -> AbstractContextManager[RunLog]:
@@ -112,7 +117,7 @@ def _train_epochs(
                 return TrainingResult(False, position.step)
             metrics = _end_epoch(run, position, evaluation, log, report)
             position.begin_epoch()
-    run.processes.on_main(lambda: run.folder.finish(position.step, metrics))
+    run.processes.on_main(lambda: run.folder.finish(position.step, metrics, data_facts(run.config)))
     return TrainingResult(True, position.step, metrics)
 
 

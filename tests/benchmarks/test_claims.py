@@ -237,9 +237,11 @@ def test_every_run_is_told(jobs: list[Job], stand_ins: StandIns) -> None:
     assert list(stand_ins.started) == ["acrn_0", "actor_only_0"]
 
 
-def test_finished_run_is_not_done_again(jobs: list[Job], stand_ins: StandIns) -> None:
+def test_finished_run_is_not_done_again(jobs: list[Job], stand_ins: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
     write_config(jobs[0].folder.config, jobs[0].config)
-    jobs[0].folder.finish(1, {})
+    facts = {"classes": "walk"}
+    jobs[0].folder.finish(1, {}, facts)
+    monkeypatch.setattr(claims_training, "data_facts", lambda _: facts)
     told: list[str] = []
     train_all(jobs, 2, told.append)
     assert list(stand_ins.started) == ["actor_only_0"]

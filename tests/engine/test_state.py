@@ -102,7 +102,15 @@ def test_all_are_damaged(folder: RunFolder) -> None:
     assert names(folder) == ["step_00000001.pth", "step_00000002.pth"]
 
 
-@pytest.mark.parametrize("other", [{"weights": 1}, [1], {"format": FORMAT, "version": 99}])
+def test_checkpoints_of_another_version(folder: RunFolder) -> None:
+    """They are sound, so that those before them are no substitute."""
+    folder.save(content(1))
+    folder.save({**content(2), "version": FORMAT_VERSION + 1})
+    with pytest.raises(RunError, match=r"step_00000002.pth was written by another version .* go on with that version"):
+        folder.newest(pytest.fail)
+
+
+@pytest.mark.parametrize("other", [{"weights": 1}, [1], {"format": "another"}])
 def test_other_files_are_told_apart(folder: RunFolder, other: object) -> None:
     path = folder.checkpoints / "step_00000001.pth"
     torch.save(other, path)
@@ -184,18 +192,25 @@ def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
 
 def test_done(folder: RunFolder, tmp_path: Path) -> None:
     config = create_config(tmp_path, folder.root)
-    assert folder.result(config) is None
+    facts = {"classes": "walk"}
+    assert folder.result(config, facts) is None
     write_config(folder.config, config)
-    folder.finish(12, {"mAP": 0.5, "AP/walk": math.nan})
-    assert json.loads(folder.done.read_text()) == {"steps": 12, "metrics": {"mAP": 0.5, "AP/walk": None}}
-    result = folder.result(create_config(tmp_path, folder.root, num_workers=7))
+    folder.finish(12, {"mAP": 0.5, "AP/walk": math.nan}, facts)
+    assert json.loads(folder.done.read_text()) == {
+        "steps": 12,
+        "metrics": {"mAP": 0.5, "AP/walk": None},
+        "facts": {"classes": "walk"},
+    }
+    result = folder.result(create_config(tmp_path, folder.root, num_workers=7), facts)
     assert result is not None
     assert (result[0], result[1]["mAP"], math.isnan(result[1]["AP/walk"])) == (12, 0.5, True)
     with pytest.raises(ConfigError, match=r"other settings \(optimization.epochs: 2 before, 3 now\)"):
-        folder.result(create_config(tmp_path, folder.root, epochs=3))
+        folder.result(create_config(tmp_path, folder.root, epochs=3), facts)
+    with pytest.raises(ConfigError, match=r"began otherwise \(classes: walk before, run now\)"):
+        folder.result(config, {"classes": "run"})
     folder.done.write_text("[]")
     with pytest.raises(RunError, match="DONE.json cannot be read .* remove it, and the run goes on"):
-        folder.result(config)
+        folder.result(config, facts)
 
 
 def test_what_has_to_be_as_it_was(tmp_path: Path) -> None:

@@ -276,6 +276,16 @@ def test_a_finished_run_is_left_alone(root: Path, tmp_path: Path) -> None:
         run_here(create_config(root, tmp_path / "run", **PLAIN, seed=1))
 
 
+def test_a_finished_run_on_other_data_is_no_answer(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    config = create_config(tmp_path, tmp_path / "run", **PLAIN)
+    run_here(config)
+    text = (tmp_path / "train.csv").read_text()
+    (tmp_path / "train.csv").write_text(text.removesuffix(",1,0\n") + ",2,0\n")
+    with pytest.raises(ConfigError, match=r"began otherwise \(SHA-256 of the annotations: \w+ before, \w+ now\)"):
+        run_here(config)
+
+
 def test_other_settings_do_not_go_on(root: Path, tmp_path: Path) -> None:
     run_ranks(train_and_stop, 1, root, tmp_path / "run", 1, PLAIN)
     with pytest.raises(ConfigError, match=r"other settings \(optimization.momentum: 0.9 before, 0.5 now\)"):
