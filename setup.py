@@ -34,6 +34,7 @@ setup(
         "pillow>=10.1",  # the first whose built-in font has a size
         "tqdm",
         "tyro>=1.0",
+        "tomli; python_version < '3.11'",  # what Python calls tomllib from 3.11 on
         "portalocker",
     ],
     extras_require={

@@ -25,6 +25,7 @@ LAYERS = (
     {"recorder", "proposals", "dataset_check", "loading_speed", "ava_download"},
     {"engine", "export", "report", "demo"},
     {"cli"},
+    {"jobs"},
     {"__init__", "__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -13,6 +13,9 @@ from acrn_zoo.data.batch import Batch, collate
 from acrn_zoo.data.dataset import ActionDataset, Sample
 from acrn_zoo.errors import UserError
 
+SIGNALS_OF_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks a program to stop, or a job to save: workers ignore it."""
+
 
 class WorkerError(UserError, RuntimeError):
     """A process that reads clips has ended by itself, or was ended by the system."""
@@ -68,8 +71,8 @@ def create_loader(
     """Load samples in an order, in worker processes or here.
 
     No random number of PyTorch's is drawn, so that what else is random in a program does not depend on how it loads.
-    Workers ignore Ctrl-C and SIGTERM, which terminals, ``torchrun`` and Slurm send to all processes at once: the one
-    that reads from them decides what happens then. They end when it closes them, or has ended.
+    Workers ignore Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2, which terminals, ``torchrun`` and Slurm send to all processes
+    at once: the one that reads from them decides what happens then. They end when it closes them, or has ended.
 
     Args:
         dataset: whose samples.
@@ -110,8 +113,8 @@ def _collate_sound(samples: list[Sample | UserError]) -> Batch | UserError:
 
 def _leave_signals_to_parent(_worker: int) -> None:
     """Workers have inherited what the parent does on signals, which is not theirs to do."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS_OF_PARENT:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _nothing() -> None:

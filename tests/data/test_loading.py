@@ -17,6 +17,8 @@ from acrn_zoo.data.folder import VideoEntry
 from acrn_zoo.data.loading import WorkerError, create_loader, explained_workers
 from acrn_zoo.data.transforms import RandomAugmentation
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
 
 class Odd(TrainingDataset):
     """Does odd things when a sample is asked for in a worker."""
@@ -30,8 +32,8 @@ class Odd(TrainingDataset):
         if self.deed == "fail":
             raise RuntimeError("a fault of the program")
         if self.deed == "tell" and not self.notes.exists():
-            handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-            self.notes.write_text(str(handlers == [signal.SIG_IGN, signal.SIG_IGN]))
+            handlers = [signal.getsignal(number) for number in SIGNALS]
+            self.notes.write_text(str(handlers == [signal.SIG_IGN] * len(SIGNALS)))
         return super().__getitem__(index)
 
 
@@ -55,8 +57,8 @@ def dataset(small_video: Path, tmp_path: Path) -> Odd:
 
 @pytest.fixture
 def handled() -> Iterator[None]:
-    """Signals as the command line handles them."""
-    previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Signals as the command line and jobs of a cluster handle them."""
+    previous = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
     yield
     for number, handler in previous.items():
         signal.signal(number, handler)
@@ -123,7 +125,7 @@ def test_other_errors_are_not_explained() -> None:
 
 
 @pytest.mark.usefixtures("handled")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_signals_are_the_parents(number: signal.Signals, dataset: Odd) -> None:
     dataset.deed = "tell"
     batches = iter(create_loader(dataset, [[0]] * 9, num_workers=1))
