@@ -215,7 +215,15 @@ def test_short_video_is_a_note_not_a_failure(weights: str, capsys: pytest.Captur
     assert "note: short.mp4 is 0.80 s long, shorter than a clip" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+    ids=lambda number: number.name,
+)
 def test_interrupted_run_leaves_valid_files(number: signal.Signals, small_video: Path, weights: str) -> None:
     moments = [round(0.05 * index, 2) for index in range(58)]
     Path("b.csv").write_text("timestamp,x1,y1,x2,y2\n" + "".join(f"{moment},5,8,40,60\n" for moment in moments))
