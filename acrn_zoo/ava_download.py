@@ -36,7 +36,7 @@ from acrn_zoo.data.folder import (
 )
 from acrn_zoo.download import DownloadError, download, sha256_of
 from acrn_zoo.errors import UserError
-from acrn_zoo.files import OutputError, replacing
+from acrn_zoo.files import OutputError, replacing, write_json
 
 Version: TypeAlias = Literal["2.1", "2.2"]
 VERSIONS: tuple[Version, ...] = ("2.1", "2.2")
@@ -163,8 +163,7 @@ class _Run:
             self._save()
 
     def _save(self) -> None:
-        with replacing(self.root / RECORDS) as partial:
-            partial.write_text(json.dumps(self.records, indent=1) + "\n", encoding="utf-8")
+        write_json(self.root / RECORDS, self.records)
 
 
 def fetch_ava(

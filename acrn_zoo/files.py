@@ -1,10 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and that one process has to itself."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from acrn_zoo.errors import UserError
 
@@ -92,6 +93,46 @@ def durably_replacing(path: Path) -> Iterator[BinaryIO]:
         _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object, *, ensure_ascii: bool = True) -> None:
+    """Write values as JSON, an entry a line; a file that exists is replaced, whole or not at all.
+
+    Args:
+        path: the file.
+        content: plain values: dictionaries, lists, texts, numbers.
+        ensure_ascii: escape other characters than ASCII's, so that any text can be written; else they can be read.
+
+    Raises:
+        OutputError: if it cannot be written.
+        ValueError: if a number is not finite, which JSON does not know.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=ensure_ascii, allow_nan=False)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Lock an open file for this process alone, unless another process has it; does not wait.
+
+    The lock is let go when the file is closed, or the process ends, however it ends. Its children do not hold it.
+
+    Args:
+        file: open for writing.
+
+    Returns:
+        Whether this process has it now.
+
+    Raises:
+        OSError: if the file cannot be locked at all.
+    """
+    import fcntl  # not every system has it, and only those who lock need it
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def reason_of(error: OSError | RuntimeError) -> str:

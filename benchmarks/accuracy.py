@@ -29,11 +29,11 @@ from acrn_zoo.data.synthetic.small_world import SmallWorld, write_small_world
 from acrn_zoo.data.synthetic.world import FAMILIES
 from acrn_zoo.engine.build import create_evaluation_dataset, read_folder
 from acrn_zoo.engine.recipes import small_world
-from acrn_zoo.engine.run import data_facts
+from acrn_zoo.engine.run import finished_result
 from acrn_zoo.engine.state import RunFolder
 from acrn_zoo.evaluation.ava import AvaEvaluator
 from acrn_zoo.evaluation.ground_truth import GroundTruth, read_ground_truth
-from acrn_zoo.files import replacing
+from acrn_zoo.files import write_json
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.ops.relation_reference import relation_reference
 from acrn_zoo.zoo import save_detector, slowfast_acrn_mini
@@ -203,7 +203,7 @@ def train_shortly(folder: Path) -> dict[str, float]:
     # With one thread, as sums of several depend on how many processors there are.
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     config = parse_flags("small_world", flags)
-    result = RunFolder(out).result(config, data_facts(config))
+    result = finished_result(RunFolder(out), config)
     assert result is not None, "the command has ended with success"
     metrics = {name.removeprefix("AP/"): value for name, value in result[1].items()}
     return {family: group_mean(metrics, family) for family in FAMILIES}
@@ -236,8 +236,7 @@ def main() -> None:
         "floor": _rounded({family: value - MARGIN for family, value in reached.items()}),
     }
     RECORD.parent.mkdir(exist_ok=True)
-    with replacing(RECORD) as partial:
-        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(RECORD, record)
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

@@ -1,6 +1,9 @@
 """Files that appear whole or not at all."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from acrn_zoo.files import (
     reason_of,
     replacing,
     require_writable,
+    try_lock,
+    write_json,
 )
 
 
@@ -124,6 +129,59 @@ def test_a_durable_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         file.writelines([b"half of what is n", None])  # type: ignore[list-item]
     assert path.read_bytes() == b"old"
     assert [one.name for one in tmp_path.iterdir()] == ["weights.pth"]
+
+
+def test_json_an_entry_a_line(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.json", {"name": "Käse", "list": [1, 2.5, None]}
+    path.write_text("old, and longer than what is written now" * 9)
+    write_json(path, content)
+    assert path.read_bytes() == b'{\n "name": "K\\u00e4se",\n "list": [\n  1,\n  2.5,\n  null\n ]\n}\n'
+    write_json(path, content, ensure_ascii=False)
+    assert path.read_text(encoding="utf-8") == '{\n "name": "Käse",\n "list": [\n  1,\n  2.5,\n  null\n ]\n}\n'
+    write_json(path, "not UTF-8: \udcff")  # as names of files may be
+    assert json.loads(path.read_text(encoding="utf-8")) == "not UTF-8: \udcff"
+
+
+@pytest.mark.parametrize(("content", "error"), [([1, float("nan")], ValueError), ({"path": Path()}, TypeError)])
+def test_what_json_does_not_know(tmp_path: Path, content: object, error: type[Exception]) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(error):
+        write_json(path, content)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"Cannot write .*nowhere/a\.json: No such file"):
+        write_json(tmp_path / "nowhere" / "a.json", {})
+
+
+def is_free(path: Path) -> bool:
+    """Whether another process can lock a file just now."""
+    program = "import sys; from acrn_zoo.files import try_lock; print(try_lock(open(sys.argv[1], 'a')))"
+    command = [sys.executable, "-c", program, str(path)]
+    root = Path(__file__).resolve().parents[1]
+    answer = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", check=True).stdout.strip()
+    assert answer in {"True", "False"}
+    return answer == "True"
+
+
+def test_a_lock_is_of_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with path.open("a") as file:
+        assert try_lock(file)
+        assert not is_free(path)
+        assert not is_free(path)  # one that could not have it has not taken it away
+    assert is_free(path)
+    assert is_free(path)  # nor do those hold it that have ended
+
+
+def test_what_cannot_be_locked(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open() as file, pytest.raises(OSError, match="Bad file descriptor"):  # not open for writing
+        try_lock(file)
 
 
 def test_reasons_in_words() -> None:

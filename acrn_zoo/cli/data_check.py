@@ -1,7 +1,6 @@
 """``acrn-zoo data check``: the doctor."""
 
 import argparse
-import json
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,7 +10,7 @@ from acrn_zoo.cli.options import positive
 from acrn_zoo.data.folder import read_dataset_folder
 from acrn_zoo.data.manifest import ManifestEntry
 from acrn_zoo.dataset_check import Report, check_dataset, draw_samples, report_as_json, report_as_text
-from acrn_zoo.files import replacing, require_writable
+from acrn_zoo.files import require_writable, write_json
 from acrn_zoo.visualize import PictureError, save_png
 
 PICTURE = "data_check.png"
@@ -59,8 +58,7 @@ def run(options: argparse.Namespace, interruption: Interruption) -> int:  # noqa
         )
     print(report_as_text(report) + "\n", flush=True)  # before anything else can fail
     if options.json is not None:
-        with replacing(options.json) as partial:
-            partial.write_text(json.dumps(report_as_json(report), indent=1) + "\n", encoding="utf-8")
+        write_json(options.json, report_as_json(report))
         print(f"Written: {options.json}")
     if options.videos and not options.no_picture:
         _draw(report, options.picture)

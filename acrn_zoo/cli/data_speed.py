@@ -1,7 +1,6 @@
 """``acrn-zoo data-speed``: how fast this machine reads training clips, and whether that is fast enough."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.cli.options import number, positive
 from acrn_zoo.data.batch import collate
 from acrn_zoo.data.dataset import TrainingDataset
-from acrn_zoo.files import replacing, require_writable
+from acrn_zoo.files import require_writable, write_json
 from acrn_zoo.loading_speed import LoadingSpeed, measure_loading, measure_step
 from acrn_zoo.predictor import resolve_device
 from acrn_zoo.zoo import create_slowfast_detector
@@ -65,9 +64,7 @@ def run(options: argparse.Namespace, interruption: Interruption) -> None:  # noq
         step_time, source = ASSUMED_STEP_TIME * options.batch_size, "assumed"
     _print_table(speeds, step_time, source)
     if options.json is not None:
-        content = _content(speeds, step_time, source)
-        with replacing(options.json) as partial:
-            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(options.json, _content(speeds, step_time, source))
         print(f"\nWritten: {options.json}")
 
 

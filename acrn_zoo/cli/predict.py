@@ -85,13 +85,7 @@ def run(options: argparse.Namespace, interruption: Interruption) -> None:
         overwrite=options.overwrite,
         inputs=[Path(path) for path in (options.boxes, options.weights) if path is not None],
     )
-    predictor = ActionPredictor(
-        zoo.load_detector(resolve_detector(options.weights), temporal_pool=options.temporal_pool),
-        boxes or create_person_detector(threshold=options.person_threshold, device=device),
-        device=device,
-        dtype=DTYPES[options.dtype],
-        batch_size=options.batch_size,
-    )
+    predictor = create_predictor(options, boxes, device)
     found = predictor.predict(
         options.video, every=options.every, decoder=options.decoder, frame_rate=options.frame_rate
     )
@@ -99,6 +93,28 @@ def run(options: argparse.Namespace, interruption: Interruption) -> None:
     if boxes is not None and options.every is None:
         total = len(boxes.timestamps)
     record(found, recorder, total, interruption)
+
+
+def create_predictor(
+    options: argparse.Namespace, boxes: BoxFile | Path | None, device: torch.device
+) -> ActionPredictor:
+    """The weights and the people of the options, made ready.
+
+    Args:
+        options: of this verb.
+        boxes: where the people are; a detector finds them if None.
+        device: what it computes on, whatever the options say.
+
+    Raises:
+        UserError: if weights are unknown, or cannot be fetched or read.
+    """
+    return ActionPredictor(
+        zoo.load_detector(resolve_detector(options.weights), temporal_pool=options.temporal_pool),
+        boxes or create_person_detector(threshold=options.person_threshold, device=device),
+        device=device,
+        dtype=DTYPES[options.dtype],
+        batch_size=options.batch_size,
+    )
 
 
 def _seconds(text: str) -> float:

@@ -1,7 +1,6 @@
 """``acrn-zoo score``: mAP of predictions in AVA's form."""
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from acrn_zoo.evaluation.ava import AvaResult, mean_of
 from acrn_zoo.evaluation.ground_truth import GroundTruth, read_ground_truth
 from acrn_zoo.evaluation.resampling import Comparison, compare, confidence_interval
 from acrn_zoo.evaluation.rules import RULES
-from acrn_zoo.files import replacing, require_writable
+from acrn_zoo.files import require_writable, write_json
 from acrn_zoo.labels import LabelMap, read_label_map
 from acrn_zoo.tables import NO_ACTION, read_predictions
 
@@ -98,9 +97,7 @@ def run(options: argparse.Namespace, _interruption: Interruption) -> None:
             comparison = compare(result, other, num_resamples=options.resamples, step=bar.update)
         _print_comparison(result, other, comparison, options)
     if options.json is not None:
-        content = score_as_dict(result, groups, options.rule, interval, other, comparison)
-        with replacing(options.json) as partial:
-            partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(options.json, score_as_dict(result, groups, options.rule, interval, other, comparison))
     print_answer(
         result, interval, f"{options.rule} rule" + ", excluded keyframes left out" * (truth.excluded is not None)
     )

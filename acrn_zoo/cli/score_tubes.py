@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import math
 import sys
 import warnings
@@ -21,7 +20,7 @@ from acrn_zoo.data.jhmdb import JhmdbTruth, read_jhmdb
 from acrn_zoo.errors import UserError
 from acrn_zoo.evaluation.jhmdb import JhmdbEvaluator, link_detections, mean_of_splits
 from acrn_zoo.evaluation.tubes import RuleName
-from acrn_zoo.files import replacing, require_writable
+from acrn_zoo.files import require_writable, write_json
 
 ALL_SPLITS = "all"
 BOX = ["x1", "y1", "x2", "y2"]
@@ -322,8 +321,7 @@ def _write(
         str(number): {name: plain(result[name]) for name in measures} for number, result in results.items()
     }
     content |= {"rule": options.rule, "split": options.split, "tubes": "linked" if options.tubes is None else "given"}
-    with replacing(options.json) as partial_path:
-        partial_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(options.json, content)
 
 
 def _count(text: str) -> int:

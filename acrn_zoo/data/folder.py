@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from acrn_zoo.errors import UserError
-from acrn_zoo.files import replacing
+from acrn_zoo.files import write_json
 from acrn_zoo.labels import LabelMap, LabelMapError, write_label_map
 
 DATASET_FILE = "dataset.json"
@@ -255,5 +255,4 @@ def write_dataset_folder(folder: DatasetFolder) -> None:
         },
     }
     write_label_map(folder.root / LABEL_MAP_FILE, folder.label_map)
-    with replacing(folder.root / DATASET_FILE) as partial:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder.root / DATASET_FILE, content, ensure_ascii=False)

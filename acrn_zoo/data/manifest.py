@@ -19,7 +19,7 @@ from acrn_zoo.data.frames import FrameFolder, Video, open_video
 from acrn_zoo.data.hashing import StoppedError, hash_content, hash_outline, size_and_time
 from acrn_zoo.data.video import VideoError
 from acrn_zoo.errors import UserError
-from acrn_zoo.files import replacing
+from acrn_zoo.files import write_json
 
 MANIFEST_FILE = "manifest.json"
 VERSION = 1
@@ -205,8 +205,7 @@ def write_manifest(path: str | Path, entries: Mapping[str, ManifestEntry]) -> No
     """
     path = Path(path)
     content = {"version": VERSION, "videos": {name: _fields_of(entry, path.parent) for name, entry in entries.items()}}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, content, ensure_ascii=False)
 
 
 def require_sound(entries: Mapping[str, ManifestEntry]) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -126,11 +127,31 @@ def read_folder(config: Config) -> DatasetFolder:
         ConfigError: if they name none.
         UserError: if it cannot be read.
     """
-    if config.data.data is None:
+    return read_dataset_folder(require_data(config.data.data))
+
+
+def require_data(data: Path | None) -> Path:
+    """The dataset folder that settings name.
+
+    Raises:
+        ConfigError: if they name none.
+    """
+    if data is None:
         raise ConfigError(
             "--data is missing: name a dataset folder, such as `acrn-zoo data import` makes of your annotations"
         )
-    return read_dataset_folder(config.data.data)
+    return data
+
+
+def require_weights(weights: str | None) -> str:
+    """The weights that settings name.
+
+    Raises:
+        ConfigError: if they name none.
+    """
+    if weights is None:
+        raise ConfigError("--weights is missing: name a record, such as AVA22_V1, or a checkpoint: a run's best.pth")
+    return weights
 
 
 def create_training_dataset(config: Config) -> TrainingDataset:

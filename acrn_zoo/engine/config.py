@@ -13,7 +13,7 @@ from typing import Any
 
 from acrn_zoo.engine.settings import DataConfig, ModelConfig, OptimizationConfig, RunConfig
 from acrn_zoo.engine.values import ConfigError, plain, types_of
-from acrn_zoo.files import replacing
+from acrn_zoo.files import write_json
 
 __all__ = [
     "Config",
@@ -117,8 +117,7 @@ def write_config(path: str | Path, config: Config) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    with replacing(Path(path)) as partial:
-        partial.write_text(json.dumps(config_as_dict(config), indent=1) + "\n", encoding="utf-8")
+    write_json(Path(path), config_as_dict(config))
 
 
 def differences(old: Config, new: Config) -> list[str]:

@@ -230,6 +230,15 @@ def data_facts(config: Config) -> dict[str, object]:
     }
 
 
+def finished_result(folder: RunFolder, config: Config) -> tuple[int, dict[str, float]] | None:
+    """The steps and metrics of a run that is finished; None if it is not, and then no data are read.
+
+    Raises:
+        UserError: see :meth:`acrn_zoo.engine.state.RunFolder.result` and :func:`data_facts`.
+    """
+    return folder.result(config, data_facts(config)) if folder.done.exists() else None
+
+
 def _find_validation(config: Config, report: Report) -> Validation | None:
     if config.run.validate_every == 0:
         return None

@@ -11,7 +11,6 @@
 Checkpoints are one dictionary of tensors and plain values, which loads without running code.
 """
 
-import fcntl
 import json
 import math
 import os
@@ -29,7 +28,7 @@ from acrn_zoo.engine.config import Config, ConfigError, differences, read_config
 from acrn_zoo.engine.learner import FORMAT, FORMAT_VERSION, position_of
 from acrn_zoo.engine.logs import json_values
 from acrn_zoo.errors import UserError
-from acrn_zoo.files import OutputError, durably_replacing, reason_of
+from acrn_zoo.files import OutputError, durably_replacing, reason_of, try_lock
 
 _CHECKPOINT = re.compile(r"step_(\d{8,})\.pth")
 _PARTIAL = ".part"
@@ -82,14 +81,12 @@ class RunFolder:
 
     def _take(self, lock: TextIO) -> None:
         """Lock a file, for this process alone: workers that outlive it by seconds, killed as it was, do not hold it."""
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
+        if not try_lock(lock):
             lock.seek(0)
             raise RunError(
                 f"{self.root} is in use by {lock.read().strip() or 'another run'}: wait until it has ended, or choose "
                 "another folder with --out"
-            ) from error
+            )
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         lock.flush()
@@ -168,7 +165,7 @@ class RunFolder:
 
         Args:
             config: the settings.
-            facts: of the data, as :meth:`finish` was given them.
+            facts: of the data; those that :meth:`finish` was given have to be the same.
 
         Raises:
             ConfigError: if it was another run, or on other data, with the differences.
@@ -193,7 +190,7 @@ class RunFolder:
         Args:
             steps: how many it took.
             metrics: of its last validation.
-            facts: of the data that it was trained on, as JSON has them.
+            facts: what decided how it went, besides its settings, as JSON has them.
 
         Raises:
             OutputError: if that cannot be written.

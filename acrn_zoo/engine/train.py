@@ -22,7 +22,7 @@ from acrn_zoo.engine.evaluate import Evaluation, never
 from acrn_zoo.engine.finite import Outcome, require_finite
 from acrn_zoo.engine.learner import Position
 from acrn_zoo.engine.logs import EpochRecord, Progress, Report, RunLog, Silence, StepRecord, memory_bytes, open_log
-from acrn_zoo.engine.run import Run, create_run, data_facts, find_saved, resume, save, validate, write_weights
+from acrn_zoo.engine.run import Run, create_run, find_saved, finished_result, resume, save, validate, write_weights
 from acrn_zoo.engine.schedule import learning_rate
 from acrn_zoo.engine.state import RunFolder
 from acrn_zoo.errors import UserError
@@ -67,7 +67,7 @@ def train(
     folder = RunFolder(config.run.out, config.run.keep_last)
     with ExitStack() as stack:
         processes.on_main(lambda: stack.enter_context(folder.claimed()))
-        done = processes.on_main(lambda: folder.result(config, data_facts(config)) if folder.done.exists() else None)
+        done = processes.on_main(lambda: finished_result(folder, config))
         if done is not None:
             report.note(f"the run in {config.run.out} is finished: there is nothing to do")
             return TrainingResult(True, *done)
@@ -117,7 +117,7 @@ def _train_epochs(
                 return TrainingResult(False, position.step)
             metrics = _end_epoch(run, position, evaluation, log, report)
             position.begin_epoch()
-    run.processes.on_main(lambda: run.folder.finish(position.step, metrics, data_facts(run.config)))
+    run.processes.on_main(lambda: run.folder.finish(position.step, metrics, run.facts))
     return TrainingResult(True, position.step, metrics)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from acrn_zoo import cli
-from acrn_zoo.cli.evaluate import Request
 from acrn_zoo.cli.evaluate import parse_flags as parse_evaluation
 from acrn_zoo.cli.train import parse_flags as parse_training
 from acrn_zoo.data.folder import read_dataset_folder
-from acrn_zoo.engine.build import read_folder
-from acrn_zoo.engine.config import Config, ConfigError, config_as_dict, read_config, write_config
+from acrn_zoo.engine.build import read_folder, require_data, require_weights
+from acrn_zoo.engine.config import Config, config_as_dict, read_config, write_config
+from acrn_zoo.engine.evaluation_run import Request
 from acrn_zoo.engine.recipes import RECIPES
 from acrn_zoo.engine.state import require_same
 from acrn_zoo.engine.values import plain
@@ -117,16 +117,13 @@ def plan_evaluation(
     require_recipe(recipe)
     root = (out or Path("runs") / f"evaluate_{recipe}").absolute()
     request = parse_evaluation(recipe, _with_data(flags, recipe, profile))
-    if request.weights is None:
-        raise ConfigError("--weights is missing: name a record, such as AVA22_V1, or a checkpoint: a run's best.pth")
-    if request.data is None:
-        raise ConfigError("--data is missing: name a dataset folder")
-    read_dataset_folder(request.data)
-    resolve_detector(request.weights)
+    weights, data = require_weights(request.weights), require_data(request.data)
+    read_dataset_folder(data)
+    resolve_detector(weights)
     request = replace(
         request,
-        weights=_located(request.weights),
-        data=request.data.absolute(),
+        weights=_located(weights),
+        data=data.absolute(),
         device=settled_device(request.device, device),
         out=(request.out or root / "predictions.csv").absolute(),
         json=(request.json or root / "score.json").absolute(),

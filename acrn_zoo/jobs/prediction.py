@@ -8,7 +8,6 @@
 """
 
 import argparse
-import fcntl
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from acrn_zoo import zoo
 from acrn_zoo.cli.interruption import Interruption
-from acrn_zoo.cli.predict import DTYPES
+from acrn_zoo.cli.predict import create_predictor
 from acrn_zoo.cli.recording import record
 from acrn_zoo.data.importers.marks import VIDEO_SUFFIXES
 from acrn_zoo.engine.distributed import Processes
 from acrn_zoo.errors import UserError
-from acrn_zoo.files import replacing
+from acrn_zoo.files import replacing, try_lock
 from acrn_zoo.jobs.task import JobError
-from acrn_zoo.predictor import ActionPredictor, create_person_detector
+from acrn_zoo.predictor import ActionPredictor
 from acrn_zoo.recorder import Recorder
-from acrn_zoo.weights import resolve_detector
 
 MERGED = (".csv", ".jsonl")
 
@@ -60,7 +57,7 @@ class PredictTask:
             JobError: at the end, if a video could not be read: the others are done.
         """
         left = [video for video in self.videos if not is_finished(self.out, video)]
-        predictor = self._create_predictor(processes) if left else None
+        predictor = create_predictor(self.options, self.options.boxes, processes.device) if left else None
         failed = []
         for video in left:
             if stop_requested():
@@ -79,17 +76,6 @@ class PredictTask:
             )
         merge(self.out, self.everything)
         return True
-
-    def _create_predictor(self, processes: Processes) -> ActionPredictor:
-        options = self.options
-        people = options.boxes or create_person_detector(threshold=options.person_threshold, device=processes.device)
-        return ActionPredictor(
-            zoo.load_detector(resolve_detector(options.weights), temporal_pool=options.temporal_pool),
-            people,
-            device=processes.device,
-            dtype=DTYPES[options.dtype],
-            batch_size=options.batch_size,
-        )
 
     def _predict(self, predictor: ActionPredictor, video: Path, stop_requested: Callable[[], bool]) -> None:
         """Write the results of a video, all of them or none.
@@ -207,9 +193,4 @@ def _claimed(path: Path) -> Iterator[bool]:
     for folder in (path.parent, path.parents[1] / "videos"):
         folder.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            yield False
-        else:
-            yield True
+        yield try_lock(lock)

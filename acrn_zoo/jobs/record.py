@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from acrn_zoo.errors import UserError
-from acrn_zoo.files import replacing
+from acrn_zoo.files import replacing, write_json
 from acrn_zoo.jobs.place import Place
 
 ECHO = "after another process"
@@ -44,8 +44,7 @@ class JobFolder:
         for folder in (self.ranks, self.failures):
             folder.mkdir(parents=True, exist_ok=True)
         self._failure_of(place).unlink(missing_ok=True)  # of a start that had the same number
-        with replacing(self.ranks / f"{place.name}.json") as partial:
-            partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        write_json(self.ranks / f"{place.name}.json", facts)
 
     @contextmanager
     def failures_recorded(self, place: Place) -> Iterator[None]:

@@ -21,7 +21,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from acrn_zoo.files import OutputError, replacing
+from acrn_zoo.files import OutputError, write_json
 from acrn_zoo.jobs.record import now
 from acrn_zoo.jobs.task import JobError
 
@@ -110,8 +110,7 @@ class RunDirectory:
                 raise JobError(f"{self.root} holds another run ({listed:.500}): choose another directory with --out")
             return
         self.make()
-        with replacing(self.config) as partial:
-            partial.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        write_json(self.config, plain)
 
     def make(self) -> None:
         """Make the directory, with the folders of the launcher.
@@ -138,7 +137,7 @@ class RunDirectory:
         """
         folder = self._next_launch()
         content = {"command": list(command), "folder": str(Path.cwd()), "code": str(code), "time": now()}
-        (folder / "command.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "command.json", content)
         commit = _git(source, "log", "-1", "--format=%H %cI %s")
         status = _git(source, "status", "--short")
         (folder / "git.txt").write_text(f"{commit}{status}", encoding="utf-8")

@@ -13,12 +13,12 @@ from command_case import run_command
 from ranks import run_ranks
 from training_case import NUM_TRAINING, NUM_VALIDATION, write_dataset
 
-from acrn_zoo.cli import evaluate as evaluation
 from acrn_zoo.cli import main, parse
 from acrn_zoo.cli import train as module
 from acrn_zoo.cli.interruption import Interruption
 from acrn_zoo.data.clips import ClipSampling
 from acrn_zoo.data.dataset import EvaluationDataset
+from acrn_zoo.engine import evaluation_run
 from acrn_zoo.engine.config import Config, read_config
 from acrn_zoo.engine.recipes import RECIPES
 from acrn_zoo.engine.train import TrainingResult
@@ -206,7 +206,7 @@ def test_flags_reach_the_evaluation(
     def evaluate(_model: object, dataset: EvaluationDataset, *_: object, **options: object) -> None:
         raise CalledError(dataset.sampling, dataset.transform.short_side, options)
 
-    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(evaluation_run, "evaluate", evaluate)
     flags = ("--clip-length", "16", "--frame-interval", "0.02", "--eval-short-side", "24", "--num-workers", "3")
     more = ("--eval-flips", "--eval-scales", "24", "32", "--precision", "bfloat16")
     command = ("evaluate", "small_world", "--data", str(root), "--weights", str(trained[0] / "last.pth"))

@@ -9,8 +9,11 @@ import pytest
 import torch
 from ranks import CONTEXT, run_ranks
 from torch import Tensor
-from training_case import train_and_die, train_and_stop, train_case, write_dataset
+from training_case import create_config, train_and_die, train_and_stop, train_case, write_dataset
 
+from acrn_zoo.data.folder import DatasetError
+from acrn_zoo.engine.run import finished_result
+from acrn_zoo.engine.state import RunFolder
 from acrn_zoo.engine.train import TrainingResult
 
 WITH_WORKERS = {"num_workers": 2}
@@ -187,3 +190,12 @@ def test_two_processes_stopped(root: Path, steps: int, tmp_path: Path) -> None:
         assert result == TrainingResult(False, steps)
     assert run_ranks(train_and_stop, 2, root, tmp_path / "run", 0, TOGETHER) == whole
     require_same_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_data_are_read_only_of_a_run_that_is_finished(tmp_path: Path) -> None:
+    folder, config = RunFolder(tmp_path / "run"), create_config(tmp_path / "nowhere", tmp_path / "run")
+    assert finished_result(folder, config) is None
+    with folder.claimed():
+        folder.done.touch()
+    with pytest.raises(DatasetError, match="nowhere is no dataset folder"):
+        finished_result(folder, config)

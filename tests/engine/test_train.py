@@ -276,12 +276,20 @@ def test_a_finished_run_is_left_alone(root: Path, tmp_path: Path) -> None:
         run_here(create_config(root, tmp_path / "run", **PLAIN, seed=1))
 
 
-def test_a_finished_run_on_other_data_is_no_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_meanwhile", [False, True])
+def test_a_finished_run_on_other_data_is_no_answer(is_meanwhile: bool, tmp_path: Path) -> None:
+    """Also where the data were changed after the run had read them."""
     write_dataset(tmp_path)
     config = create_config(tmp_path, tmp_path / "run", **PLAIN)
-    run_here(config)
     text = (tmp_path / "train.csv").read_text()
-    (tmp_path / "train.csv").write_text(text.removesuffix(",1,0\n") + ",2,0\n")
+    other = text.removesuffix(",1,0\n") + ",2,0\n"
+
+    def change() -> bool:
+        (tmp_path / "train.csv").write_text(other if is_meanwhile else text)
+        return False
+
+    assert train(config, Processes(), report=Silence(), stop_requested=change).is_finished
+    (tmp_path / "train.csv").write_text(other)
     with pytest.raises(ConfigError, match=r"began otherwise \(SHA-256 of the annotations: \w+ before, \w+ now\)"):
         run_here(config)
 

@@ -42,7 +42,7 @@ def task(
     detector.preprocessing = Preprocessing(clip_length=8, frame_interval=0.1, short_side=32)
     monkeypatch.setattr("acrn_zoo.zoo.load_detector", lambda *_, **__: detector)
     monkeypatch.setattr(
-        "acrn_zoo.jobs.prediction.create_person_detector", lambda **_: lambda _frame, _keyframe: [[10, 10, 60, 60, 0.9]]
+        "acrn_zoo.cli.predict.create_person_detector", lambda **_: lambda _frame, _keyframe: [[10, 10, 60, 60, 0.9]]
     )
     options: argparse.Namespace = cli.parse(["predict", "x.mp4", *FLAGS])
     return PredictTask(videos, videos, tmp_path / "out", options)

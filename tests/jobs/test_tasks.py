@@ -59,4 +59,6 @@ def test_evaluation(
         assert (tmp_path / "score.json").exists() is is_whole
     if is_whole:
         found = json.loads((tmp_path / "score.json").read_text())
-        assert f"mAP {found['mAP']:.6f}" in capsys.readouterr().out
+        output = capsys.readouterr().out
+        assert f"mAP {found['mAP']:.6f}" in output
+        assert f"Written: {tmp_path / 'predictions.csv'}  {tmp_path / 'score.json'}" in output
