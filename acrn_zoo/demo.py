@@ -32,17 +32,18 @@ ABOUT = (
 )
 NAME = "small_world"
 SIDE = 480  # of the frames in pixels; the model looks at them at 64
-# Of a world that nobody trains on. Its first shots show every action, each about as often as all shots do.
-SEED, NUM_SHOTS, SECONDS = 1011, 5, 2.0
-TIMES = (-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6)  # keyframes of a shot, from its middle: their clips stay in the shot
+# Of a world that nobody trains on. It is the first seed from 1000 on in whose shots every action is done, and by a
+# share of the people that is within 0.1 of the share in all scenes.
+SEED, NUM_SHOTS, SECONDS = 1008, 8, 1.4
+TIMES = (-0.3, -0.1, 0.1, 0.3)  # keyframes of a shot, from its middle: their clips stay in the shot
 THRESHOLD = 0.5
 LATER = 0.4  # seconds: the second picture of an action that shows in its motion
 
 EXAMPLES = {
-    "play with a ball": "= a ball in the colour of the robe is in the scene",
-    "fly a kite": "= a kite in the colour of the robe is in the scene",
-    "greet": "= somebody else in a robe of that colour waves",
-    "accompany": "= somebody else in a robe of that colour walks",
+    "play with a ball": "= a ball in the colours of the robe is in the scene",
+    "guard a box": "= a box in the colours of the robe is in the scene",
+    "greet": "= somebody else in a robe of these colours waves",
+    "accompany": "= somebody else in a robe of these colours walks",
     "walk": f"own motion, no place decides; right: {LATER} s later",
     "wave": f"own motion, no place decides; right: {LATER} s later",
 }

@@ -36,7 +36,7 @@ from acrn_zoo.weights import (
 )
 
 MINI = SlowFastArchitecture(
-    depth=18, alpha=4, beta=2, width=8, spatial_stride=8, relation_channels=64, num_classes=7, dropout=0.0
+    depth=18, alpha=4, beta=2, width=8, spatial_stride=8, relation_channels=128, num_classes=7, dropout=0.0
 )
 """What :func:`slowfast_acrn_mini` builds, and the recipe ``small_world`` trains."""
 

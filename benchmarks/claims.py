@@ -29,8 +29,9 @@ from acrn_zoo.engine.evaluate import evaluate
 from acrn_zoo.engine.pointing import Places, measure_pointing
 from acrn_zoo.errors import UserError
 from acrn_zoo.evaluation.pointing import Pointing
-from acrn_zoo.files import replacing
+from acrn_zoo.files import write_json
 from benchmarks.claims_figure import draw, require_matplotlib
+from benchmarks.claims_own_room import precisions_of_own_room
 from benchmarks.claims_report import (
     NAMES,
     TOLERANCES,
@@ -41,7 +42,7 @@ from benchmarks.claims_report import (
     results_from_dict,
     text_report,
 )
-from benchmarks.claims_training import Job, require_shared, train_all, training_seconds
+from benchmarks.claims_training import Job, require_shared, train_all
 from benchmarks.machine import torch_machine
 
 RESULTS = Path(__file__).parent / "results" / "claims.json"
@@ -91,6 +92,9 @@ def _measure(options: argparse.Namespace, flags: tuple[str, ...]) -> Results:
             "--data and --out are missing: name a folder that `acrn-zoo data small-world` made, and one for the runs"
         )
     require_shared(flags)
+    is_whole = set(options.heads) == set(NAMES) and len(set(options.seeds)) >= 3 and not flags
+    if options.results == RESULTS and not is_whole:
+        raise ClaimsError("this is a part of the claims, or with other settings: name a file for it with --results")
     seeds, heads = list(dict.fromkeys(options.seeds)), list(dict.fromkeys(options.heads))
     jobs = [Job(head, seed, options.data, options.out, flags) for seed in seeds for head in heads]
     config = jobs[0].config
@@ -106,9 +110,7 @@ def _measure(options: argparse.Namespace, flags: tuple[str, ...]) -> Results:
         runs=tuple(_evaluate(job, folder, dataset, places) for job in jobs),
     )
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(options.results) as partial:
-        content = json.dumps(results_as_dict(results), indent=1, allow_nan=False)
-        partial.write_text(content + "\n", encoding="utf-8")
+    write_json(options.results, results_as_dict(results))
     return results
 
 
@@ -164,19 +166,26 @@ def _evaluate(job: Job, folder: DatasetFolder, dataset: EvaluationDataset, place
     model = load_weights(str(job.folder.last))
     found = evaluate(model, dataset, folder, job.config.data.val_split, Processes())
     assert found is not None, "nobody asked it to stop"
-    pointing: dict[str, Pointing] = {}
+    pointing: dict[str, dict[str, Pointing]] = {}
+    among_rivals: dict[str, dict[str, Pointing]] = {}
+    own_room: dict[str, float] = {}
+    if job.head == "actor_only":
+        own_room = precisions_of_own_room(model, dataset, folder, job.config.data.val_split)
     if job.head == "acrn":
         for tolerance in TOLERANCES:
-            by_action = measure_pointing(model, dataset, places, tolerance=tolerance)
-            pointing[str(tolerance)] = sum(by_action.values(), start=Pointing())
+            pointing[str(tolerance)] = measure_pointing(model, dataset, places, tolerance=tolerance)
+            among_rivals[str(tolerance)] = measure_pointing(
+                model, dataset, places, tolerance=tolerance, among_rivals=True
+            )
     print(f"{job.name}: mAP {100 * found.metrics['mAP']:.2f} % of {found.num_keyframes} keyframes", flush=True)
     return RunResult(
         head=job.head,
         seed=job.seed,
         average_precision={name: found.metrics[f"AP/{name}"] for name in dataset.categories},
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        training_seconds=training_seconds(job),
+        own_room=own_room,
         pointing=pointing,
+        among_rivals=among_rivals,
     )
 
 

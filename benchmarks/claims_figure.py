@@ -17,6 +17,7 @@ COLORS = {"actor_only": "#999999", "pooled_scene": "#56b4e9", "scene_attention":
 """Of Okabe and Ito, told apart by people who see fewer colours, and by lightness alone."""
 
 TITLES = {"motion": "own motion", "object": "matching object", "partner": "matching person"}
+OF_KIND = "a random figure of the right kind"
 WIDTH, HEIGHT, DOTS = 8.0, 3.7, 200  # inches, and dots an inch: twice the 800 pixels that it is shown with
 BAR = 0.2  # width of one, of a group's 1
 
@@ -54,7 +55,8 @@ def draw(results: Results, path: Path) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(3.6, 1))
         _draw_families(left, results)
         _draw_pointing(right, results)
-        handles, labels = left.get_legend_handles_labels()
+        (handles, labels), (more, their_labels) = (axes.get_legend_handles_labels() for axes in (left, right))
+        handles, labels = [*handles, *more], [*labels, *their_labels]
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
         with replacing(path) as partial:
             figure.savefig(partial, dpi=DOTS, format=path.suffix[1:])
@@ -75,12 +77,19 @@ def _draw_families(axes: "Axes", results: Results) -> None:
 
 
 def _draw_pointing(axes: "Axes", results: Results) -> None:
-    for place, tolerance in enumerate(TOLERANCES):
-        if (found := pointing(results, tolerance)).num_maps > 0:
-            _draw_bar(axes, place, pointing_accuracy(results, tolerance), COLORS["acrn"], width=0.55)
+    """All maps, and those of scenes in which a figure of the same kind has other colours."""
+    tolerance = TOLERANCES[0]
+    for place, among_rivals in enumerate((False, True)):
+        found = pointing(results, tolerance, among_rivals=among_rivals)
+        if found.num_maps > 0:
+            accuracy = pointing_accuracy(results, tolerance, among_rivals=among_rivals)
+            _draw_bar(axes, place, accuracy, COLORS["acrn"], width=0.55)
             _draw_chance(axes, place, 0.4, 100 * found.chance_accuracy)
-    axes.set_xticks(range(len(TOLERANCES)), [f"± {tolerance:g}\ncell" for tolerance in TOLERANCES])
-    axes.set_xlim(-0.6, len(TOLERANCES) - 0.4)
+            _draw_chance(
+                axes, place, 0.4, 100 * found.of_kind_accuracy, label="" if place else OF_KIND, dashes=(1, 1.5)
+            )
+    axes.set_xticks((0, 1), ("all", "with a\nrival"))
+    axes.set_xlim(-0.6, 1.6)
     _finish(axes, "ACRN's map points\nat what decided, %")
 
 
@@ -93,11 +102,13 @@ def _draw_bar(axes: "Axes", x: float, found: Spread, color: str, *, width: float
     axes.annotate(text, place, (0, 2.5), textcoords="offset points", ha="center", fontsize=9, zorder=5)
 
 
-def _draw_chance(axes: "Axes", x: float, half: float, height: float, *, label: str = "") -> None:
+def _draw_chance(
+    axes: "Axes", x: float, half: float, height: float, *, label: str = "", dashes: tuple[float, float] = (3, 2)
+) -> None:
     """A dashed line, with white round it, so that it is seen on bars of any colour."""
     axes.hlines(height, x - half, x + half, color="white", linewidth=3.0, zorder=3)
-    dashes = (0, (3, 2))
-    axes.hlines(height, x - half, x + half, color=INK, linewidth=1.2, linestyle=dashes, label=label or "_", zorder=3)
+    style = (0, dashes)
+    axes.hlines(height, x - half, x + half, color=INK, linewidth=1.2, linestyle=style, label=label or "_", zorder=3)
 
 
 def _finish(axes: "Axes", title: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from acrn_zoo.cli.train import parse_flags
 from acrn_zoo.engine.config import Config
-from acrn_zoo.engine.run import data_facts
+from acrn_zoo.engine.run import finished_result
 from acrn_zoo.engine.state import RunFolder
 from acrn_zoo.errors import UserError
 
@@ -114,7 +114,7 @@ def train_all(jobs: Iterable[Job], num_at_once: int, tell: Callable[[str], None]
 
 
 def _is_finished(job: Job, tell: Callable[[str], None]) -> bool:
-    if not job.folder.done.exists() or job.folder.result(job.config, data_facts(job.config)) is None:
+    if finished_result(job.folder, job.config) is None:
         return False
     tell(f"{job.name}: {_summary(job)} (it was there already)")
     return True

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from throwaway_slurm import PACKAGES
 
 from acrn_zoo import loading
 from acrn_zoo.cli import parse
@@ -61,6 +62,11 @@ def test_commands_parse() -> None:
 
 def test_nothing_is_left_to_be_filled_in() -> None:
     assert not re.findall(r"\b[A-Z]{8,}\b", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
+
+
+def test_packages_of_the_tests_on_slurm() -> None:
+    command = README.split("<!-- command: slurm -->\n```bash\n")[1].splitlines()[0]
+    assert command.split()[-len(PACKAGES) :] == list(PACKAGES)
 
 
 def test_ci_finds_the_two_commands() -> None:

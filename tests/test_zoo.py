@@ -50,8 +50,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: zoo.slowfast_r50_roi(), 33_827_960),
         (lambda: torchvision.models.get_model("slowfast_r50_acrn", weights=None), 92_229_752),
         (lambda: torchvision.models.get_model("slowfast_r50_roi"), 33_827_960),
-        (lambda: zoo.slowfast_acrn_mini(pretrained=False), 343_715),
-        (lambda: torchvision.models.get_model("slowfast_acrn_mini"), 343_715),
+        (lambda: zoo.slowfast_acrn_mini(pretrained=False), 504_163),
+        (lambda: torchvision.models.get_model("slowfast_acrn_mini"), 504_163),
     ],
 )
 def test_without_weights(build: Any, num_params: int) -> None:

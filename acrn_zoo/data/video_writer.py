@@ -27,18 +27,25 @@ class VideoWriter:
         path: the new file; its folder must exist.
         size: height and width of the frames.
         frame_rate: frames a second, as announced in the header; the times given to :meth:`write` count.
+        constant_rate_factor: of x264, 0 to 51; the higher, the smaller the file and the poorer the picture.
 
     Raises:
         VideoError: if the file exists already, or cannot be written.
+        ValueError: if a number is out of range.
     """
 
-    def __init__(self, path: str | Path, size: tuple[int, int], frame_rate: Fraction | float) -> None:
+    def __init__(
+        self, path: str | Path, size: tuple[int, int], frame_rate: Fraction | float, *, constant_rate_factor: int = 20
+    ) -> None:
         self.path = Path(path)
         self.size = size
         self._last_stamp = -1
         self._is_closed = False
         if min(size) < 1 or not 0 < frame_rate < math.inf:
             raise ValueError(f"size is {size} and frame_rate {frame_rate}, expected positive numbers")
+        if not 0 <= constant_rate_factor <= 51:
+            raise ValueError(f"constant_rate_factor is {constant_rate_factor}, expected 0 to 51")
+        self._rate_factor = constant_rate_factor
         self._rate = Fraction(frame_rate).limit_denominator(100000)
         self._output: tuple[OutputContainer, VideoStream] | None = None
         try:
@@ -113,7 +120,7 @@ class VideoWriter:
             "libx264",
             rate=self._rate,
             # without B-frames and with a short look-ahead, little is pending when the program is killed
-            options={"crf": "20", "preset": "veryfast", "bf": "0", "rc-lookahead": "5"},
+            options={"crf": str(self._rate_factor), "preset": "veryfast", "bf": "0", "rc-lookahead": "5"},
         )
         stream.height, stream.width = (side + side % 2 for side in self.size)
         stream.pix_fmt = "yuv420p"

@@ -27,28 +27,34 @@ class Places:
     Args:
         persons: the person id of (video, microseconds, box).
         boxes: the places ``[P, 4]`` (fractions) of (video, microseconds, person, action).
+        rivals: likewise, figures of the same kind that did not decide; not there where there are none.
     """
 
     persons: dict[tuple[str, int, tuple[float, ...]], int]
     boxes: dict[_Key, npt.NDArray[np.float64]]
+    rivals: dict[_Key, npt.NDArray[np.float64]]
 
     @classmethod
     def read(cls, annotations: Path, places: Path) -> "Places":
         """Read a split's annotations and its places.
 
         Raises:
-            UserError: if the annotations cannot be read.
+            UserError: if one of the two cannot be read.
         """
         people = read_annotations(annotations).drop_duplicates(["video_id", "timestamp", "person_id"])
         rows = zip(*_moments(people), people[list(BOX_COLUMNS)].to_numpy(), people["person_id"], strict=True)
         persons = {(str(video), moment, tuple(box.tolist())): int(person) for video, moment, box, person in rows}
         table = read_places(places)
-        boxes: dict[_Key, list[npt.NDArray[np.float64]]] = {}
-        for video, moment, person, action, box in zip(
-            *_moments(table), table["person_id"], table["action_id"], table[list(BOX_COLUMNS)].to_numpy(), strict=True
-        ):
-            boxes.setdefault((str(video), moment, int(person), int(action)), []).append(box)
-        return cls(persons, {key: np.array(value) for key, value in boxes.items()})
+        decides = table["decides"] == 1
+        return cls(persons, _boxes_by_key(table[decides]), _boxes_by_key(table[~decides]))
+
+
+def _boxes_by_key(table: pd.DataFrame) -> dict[_Key, npt.NDArray[np.float64]]:
+    boxes: dict[_Key, list[npt.NDArray[np.float64]]] = {}
+    columns = (*_moments(table), table["person_id"], table["action_id"], table[list(BOX_COLUMNS)].to_numpy())
+    for video, moment, person, action, box in zip(*columns, strict=True):
+        boxes.setdefault((str(video), moment, int(person), int(action)), []).append(box)
+    return {key: np.array(value) for key, value in boxes.items()}
 
 
 def _moments(table: pd.DataFrame) -> tuple[pd.Series, list[int]]:
@@ -63,6 +69,7 @@ def measure_pointing(
     *,
     threshold: float = 0.5,
     tolerance: float = 1.0,
+    among_rivals: bool = False,
 ) -> dict[str, Pointing]:
     """Point with the class activation of the relation map, for every true positive.
 
@@ -72,6 +79,8 @@ def measure_pointing(
         places: of the same split.
         threshold: an action that a person does counts if its score is above it.
         tolerance: cells, see :func:`acrn_zoo.evaluation.pointing.point`.
+        among_rivals: look only at maps of scenes that have a rival, too: a figure of the right kind and the wrong
+            colours. Elsewhere a map that knows the kind alone points rightly.
 
     Returns:
         For every action with places, how often its maps pointed at one of them.
@@ -84,26 +93,26 @@ def measure_pointing(
     for index in range(len(dataset)):
         batch = collate([dataset[index]]).to(device)
         logits, maps = model.forward_with_maps(batch.clips, batch.boxes)
-        for actor, action, boxes in _deciding(dataset, index, batch, places):
-            if torch.sigmoid(logits[actor, action]) > threshold:
+        for actor, action, key in _deciding(dataset, index, batch, places):
+            rivals = places.rivals.get(key, ())
+            if torch.sigmoid(logits[actor, action]) > threshold and (len(rivals) or not among_rivals):
                 name = dataset.categories[action]
                 activation = _within_frame(maps[actor, action], batch, model.backbone.spatial_stride)
-                found[name] = found.get(name, Pointing()) + point(activation, boxes, tolerance=tolerance)
+                one = point(activation, places.boxes[key], rivals=rivals, tolerance=tolerance)
+                found[name] = found.get(name, Pointing()) + one
     return found
 
 
-def _deciding(
-    dataset: EvaluationDataset, index: int, batch: Batch, places: Places
-) -> Iterator[tuple[int, int, npt.NDArray[np.float64]]]:
-    """Actor, column and places of every label of a sample that a place decided."""
+def _deciding(dataset: EvaluationDataset, index: int, batch: Batch, places: Places) -> Iterator[tuple[int, int, _Key]]:
+    """Actor, column and key of every label of a sample that a place decided."""
     video_id, timestamp = batch.keyframes[0].video_id, batch.keyframes[0].timestamp
     moment = int(timestamp_key([timestamp])[0])
     for actor, box in enumerate(dataset.annotations.boxes(index)):
         person = places.persons[video_id, moment, tuple(box.tolist())]
         for action in batch.labels[actor].nonzero()[:, 0].tolist():
-            boxes = places.boxes.get((video_id, moment, person, action + 1))
-            if boxes is not None:
-                yield actor, action, boxes
+            key = (video_id, moment, person, action + 1)
+            if key in places.boxes:
+                yield actor, action, key
 
 
 def _within_frame(activation: Tensor, batch: Batch, stride: int) -> npt.NDArray[np.float32]:

@@ -77,7 +77,7 @@ def small_world() -> Config:
     """A small SlowFast with ACRN on the world of `acrn-zoo data small-world`: minutes on two cores."""
     return Config(
         recipe="small_world",
-        model=ModelConfig(depth=18, width=8, beta=2, alpha=4, spatial_stride=8, relation_channels=64, dropout=0.0),
+        model=ModelConfig(depth=18, width=8, beta=2, alpha=4, spatial_stride=8, relation_channels=128, dropout=0.0),
         data=DataConfig(
             clip_length=8,
             frame_interval=0.1,
@@ -89,7 +89,12 @@ def small_world() -> Config:
             num_workers=1,
         ),
         optimization=OptimizationConfig(
-            epochs=12, clips_per_process=16, learning_rate_per_clip=0.00625, warmup_epochs=1.0
+            epochs=13,
+            clips_per_process=16,
+            learning_rate_per_clip=0.000125,
+            optimizer="adamw",
+            weight_decay=1e-4,
+            warmup_epochs=1.0,
         ),
         run=RunConfig(out=_folder("small_world")),
     )

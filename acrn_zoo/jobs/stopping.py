@@ -36,6 +36,7 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         numbers = dict.fromkeys((signal.SIGTERM, self.requeue))
         self._previous = {number: signal.signal(number, self._take) for number in numbers}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # held until here, see acrn_zoo.jobs.hold_signal
         return self
 
     def __exit__(

@@ -1,6 +1,7 @@
 """Jobs into the hands of submitit: on Slurm, as processes of this machine, or in this very process."""
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -69,6 +70,10 @@ class Resources:
 
 class _Slurm(SlurmExecutor):
     """Submits to Slurm; shows what it would submit also where there is no Slurm."""
+
+    def __init__(self, logs: Path) -> None:
+        python = shlex.join([sys.executable, "-m", "acrn_zoo.jobs.hold_signal"])
+        super().__init__(logs, max_num_timeout=MAX_TIMEOUTS, python=python)
 
     @classmethod
     def affinity(cls) -> int:
@@ -161,7 +166,7 @@ def submit_to_slurm(jobs: Sequence[Job], logs: Path, parameters: dict[str, Any])
     Raises:
         JobError: if Slurm refuses, with what it says.
     """
-    executor = _Slurm(logs, max_num_timeout=MAX_TIMEOUTS)
+    executor = _Slurm(logs)
     executor.update_parameters(**parameters)
     errors = StringIO()  # which submitit prints, too
     try:

@@ -523,6 +523,19 @@ def test_writer_keeps_colours(tmp_path: Path) -> None:
     assert (found - torch.from_numpy(picture).float()).abs().mean() < 4
 
 
+def test_writer_makes_smaller_files_at_a_higher_rate_factor(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (5, 64, 96, 3), np.uint8)
+
+    def size_of(name: str, **options: int) -> int:
+        with VideoWriter(tmp_path / name, (64, 96), 30, **options) as writer:
+            for number, picture in enumerate(noise):
+                writer.write(picture, number / 30)
+        return (tmp_path / name).stat().st_size
+
+    default = size_of("default.mp4")
+    assert size_of("20.mp4", constant_rate_factor=20) == default > 1.5 * size_of("35.mp4", constant_rate_factor=35)
+
+
 def test_writer_refuses(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="missing.*cannot be written"):
         VideoWriter(tmp_path / "missing" / "a.mp4", (64, 96), 30)
@@ -531,6 +544,9 @@ def test_writer_refuses(tmp_path: Path) -> None:
     for size, rate in (((0, 96), 30), ((64, 96), 0), ((64, 96), math.nan)):
         with pytest.raises(ValueError, match="expected positive"):
             VideoWriter(tmp_path / "a.mp4", size, rate)
+    for factor in (-1, 52):
+        with pytest.raises(ValueError, match=f"constant_rate_factor is {factor}, expected 0 to 51"):
+            VideoWriter(tmp_path / "a.mp4", (64, 96), 30, constant_rate_factor=factor)
     with VideoWriter(tmp_path / "a.mp4", (64, 96), 30) as writer:
         writer.write(numbered_picture(0), 1.0)
         for bad in (numbered_picture(0)[:32], numbered_picture(0).astype(np.float32)):

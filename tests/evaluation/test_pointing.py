@@ -37,11 +37,21 @@ def test_any_place_counts_and_chance_is_their_share() -> None:
     assert point(peak(0, 0), places, tolerance=1.0).chance == pytest.approx(8 / 32)
 
 
+def test_a_map_that_knows_the_kind_alone() -> None:
+    """Of three figures that it may be, two would count: one is a place, the other's middle lies beside it."""
+    places, rivals = [[0, 0, 1 / 8, 1 / 4]], [[1 / 8, 0, 2 / 8, 1 / 4], [7 / 8, 3 / 4, 1, 1]]
+    assert point(peak(0, 0), places, rivals=rivals, tolerance=0.5).of_kind == pytest.approx(2 / 3)
+    assert point(peak(0, 0), places, rivals=rivals, tolerance=0.0).of_kind == pytest.approx(1 / 3)
+    assert point(peak(0, 0), places).of_kind == 1
+
+
 def test_sums() -> None:
-    total = Pointing(1, 1, 0.1) + Pointing(1, 0, 0.3)
+    total = Pointing(1, 1, 0.1, 0.5) + Pointing(1, 0, 0.3, 1.0)
     assert (total.accuracy, total.chance_accuracy) == (0.5, pytest.approx(0.2))
+    assert total.of_kind_accuracy == 0.75
     assert np.isnan(Pointing().accuracy)
     assert np.isnan(Pointing().chance_accuracy)
+    assert np.isnan(Pointing().of_kind_accuracy)
 
 
 @pytest.mark.parametrize(

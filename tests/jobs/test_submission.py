@@ -69,7 +69,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # command
 export SUBMITIT_EXECUTOR=slurm
 srun --unbuffered --output /shared/run/logs/%j_%t_log.out --error /shared/run/logs/%j_%t_log.err \
---kill-on-bad-exit=1 --wait=0 PYTHON -u -m submitit.core._submit /shared/run/logs
+--kill-on-bad-exit=1 --wait=0 PYTHON -m acrn_zoo.jobs.hold_signal -u -m submitit.core._submit /shared/run/logs
 """
 
 

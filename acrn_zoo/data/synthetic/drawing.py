@@ -43,20 +43,29 @@ def draw_backdrop(scene: Scene, side: int) -> Image.Image:
 
 
 def _draw_thing(draw: ImageDraw.ImageDraw, thing: Thing, time: float, scale: int) -> None:
-    left, top, right, bottom = (value * scale for value in thing.box(time))
-    line = max(1, scale // 128)
+    """Shapes differ in outline and in their middle, so that a few pixels tell them apart."""
+    box = left, top, right, bottom = tuple(value * scale for value in thing.box(time))
+    line, inset, middle = max(1, scale // 128), 0.36 * (right - left), (top + bottom) / 2
+    inner = (left + inset, top + inset, right - inset, bottom - inset)
+    upper, lower = (COLORS[color] for color in thing.colors)
     if thing.shape == "ball":
-        draw.ellipse((left, top, right, bottom), fill=COLORS[thing.color], outline=_OUTLINE, width=line)
-        spot = 0.3 * (right - left)  # a white spot tells balls from kites where both are a few pixels
-        draw.ellipse((left + spot, top + spot, right - spot, bottom - spot), fill="#ffffff")
-        return
-    middle = (left + right) / 2
-    corners = ((middle, top), (right, bottom), (left, bottom))
-    draw.polygon(corners, fill=COLORS[thing.color], outline=_OUTLINE, width=line)
+        draw.chord(box, 180, 360, fill=upper)
+        draw.chord(box, 0, 180, fill=lower)
+        draw.ellipse(box, outline=_OUTLINE, width=line)
+        draw.ellipse(inner, fill="#ffffff")
+    elif thing.shape == "box":
+        draw.rectangle((left, top, right, middle), fill=upper)
+        draw.rectangle((left, middle, right, bottom), fill=lower)
+        draw.rectangle(box, outline=_OUTLINE, width=line)
+        draw.rectangle(inner, fill=_OUTLINE)
+    else:
+        sides, center = ((left, middle), (right, middle)), (left + right) / 2
+        draw.polygon((*sides, (center, top)), fill=upper, outline=_OUTLINE, width=line)
+        draw.polygon((*sides, (center, bottom)), fill=lower, outline=_OUTLINE, width=line)
 
 
 def _draw_person(draw: ImageDraw.ImageDraw, person: Person, time: float, scale: int) -> None:
-    """A robe in the person's colour, feet, head, and two arms in white gloves, which swing if the person waves."""
+    """A robe in the person's colours, feet, head, and two arms in white gloves, which swing if the person waves."""
     left, top, right, bottom = (value * scale for value in person.box(time))
     height, middle = bottom - top, (left + right) / 2
     half = (right - left) / 2
@@ -67,9 +76,12 @@ def _draw_person(draw: ImageDraw.ImageDraw, person: Person, time: float, scale: 
     for side in (-0.35, 0.35):
         x = middle + side * half
         draw.rectangle((x - limb * 0.7, hem, x + limb * 0.7, bottom), fill=_OUTLINE)
-    robe = ((middle - 0.42 * half, shoulder - 0.08 * height), (middle + 0.42 * half, shoulder - 0.08 * height))
-    hemline = ((middle + 0.72 * half, hem), (middle - 0.72 * half, hem))
-    draw.polygon((*robe, *hemline), fill=COLORS[person.color], outline=_OUTLINE, width=line)
+    collar, waist = shoulder - 0.08 * height, (shoulder - 0.08 * height + hem) / 2
+    upper, lower = (COLORS[color] for color in person.colors)
+    edges = [(reach * half, y) for reach, y in ((0.5, collar), (0.64, waist), (0.78, hem))]
+    for (narrow, above), (wide, below), color in zip(edges, edges[1:], (upper, lower), strict=False):
+        corners = ((middle - narrow, above), (middle + narrow, above), (middle + wide, below), (middle - wide, below))
+        draw.polygon(corners, fill=color, outline=_OUTLINE, width=line)
     head = 0.125 * height
     draw.ellipse((middle - head, top, middle + head, top + 2 * head), fill=skin, outline=_OUTLINE, width=line)
     glove = 0.095 * height  # white and large, so that waving is seen at a few pixels

@@ -1,19 +1,26 @@
 """The small world: scenes whose actions are known by construction, and so are the places that decide them.
 
-A scene has people in coloured robes and coloured things, all moving a little, each in a place of its own. Seven
-actions, in three families:
+A scene has people in robes of two colours, one for the upper half and one for the lower, and things of two colours
+likewise, all moving a little, each in a place of its own. Seven actions, in three families:
 
 ========== ==================================================================================================
 motion     *stand* or *walk*, and *wave*: seen in the person's own box, from several frames only
-object     *play with a ball*, *fly a kite*: a ball (a kite) **of the colour of the person's robe** is in the scene
-partner    *greet*, *accompany*: somebody else **in a robe of that colour** waves (walks)
+object     *play with a ball*, *guard a box*: a ball (a box) **of the colours of the person's robe** is in the scene
+partner    *greet*, *accompany*: somebody else **in a robe of these colours** waves (walks)
 ========== ==================================================================================================
 
-Nothing in a person's own box tells the object and partner actions: colours, poses and motion are drawn before them and
-independently, and things and other people keep out of the box. Nor does the scene alone: some of its things match
-nobody, and what matches one person is there for the others too. Only the pair of a person and a place decides.
+A scene is painted with few colours: two for upper halves and two for lower halves, drawn from those of the world. Every
+robe and every thing takes one of the four looks that they make, independently of all others. Therefore
+
+- a person's own box tells nothing about the object and partner actions: places are drawn before anything else, looks
+  and motion of every figure on their own, and the others keep out of the box;
+- a summary that lists colours is not enough: each half of a robe is often there, somewhere on a ball, but are both on
+  the same one? A list of whole looks would have to be long: so many of them, on every kind of figure.
+
+A third shape, kites to *fly*, makes an eighth action where it is asked for.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -23,28 +30,33 @@ import numpy as np
 from acrn_zoo.data.transforms import sample_random
 
 Family = Literal["motion", "object", "partner"]
-Shape = Literal["ball", "kite"]
+Shape = Literal["ball", "box", "kite"]
+Colors = tuple[int, int]
 _T = TypeVar("_T")
 
-CATEGORIES = ("stand", "walk", "wave", "play with a ball", "fly a kite", "greet", "accompany")
-"""The actions; the id of one is its place here, from 1 on."""
+SHAPES: dict[Shape, str] = {"ball": "play with a ball", "box": "guard a box", "kite": "fly a kite"}
+"""Shapes of things, and what those whom they match do with them."""
 
-FAMILIES: dict[Family, tuple[str, ...]] = {
-    "motion": ("stand", "walk", "wave"),
-    "object": ("play with a ball", "fly a kite"),
-    "partner": ("greet", "accompany"),
-}
-
-COLORS = ("#d62020", "#f2e21d", "#27a427", "#23cfd6", "#2545e0", "#e83fd0", "#ff8c1a", "#6f3fc0")
+COLORS = ("#d62020", "#f2e21d", "#27a427", "#23cfd6", "#2545e0", "#e83fd0", "#f8f8f8", "#141416")
 """Colours of robes and things."""
 
-PERSON_SIZE = (0.3, 0.19)  # height and width, as fractions of the frame's side
-THING_SIZE = 0.16
+PERSON_SIZE = (0.3, 0.2)  # height and width, as fractions of the frame's side
+THING_SIZE = 0.2
 SWAY = 0.02  # how far things move up and down, to each side
 _MARGIN = 0.012  # free space round everything
-_SPEED = (0.16, 0.24)  # of walking, sides a second
+_SPEED = (0.12, 0.2)  # of walking, sides a second
 _WAVES = (1.3, 1.9)  # swings of the arm a second
-_TRIES = 60
+_ROWS = ("pp", "ptt", "ptt")  # the places of a scene, in each row: p for a person, t for a thing
+_NUM_PLACES = {kind: sum(row.count(kind) for row in _ROWS) for kind in "pt"}
+
+
+def _room_to_walk(row: str) -> float:
+    """What each person of a row may have beside the own width, in sides of the frame."""
+    return (1 - row.count("t") * THING_SIZE - (len(row) + 1) * _MARGIN) / row.count("p") - PERSON_SIZE[1]
+
+
+MOST_SECONDS = math.floor(10 * min(map(_room_to_walk, _ROWS)) / _SPEED[1]) / 10
+"""So long a scene may last: then those who walk have used up the room of a row."""
 
 
 @dataclass(frozen=True)
@@ -52,31 +64,59 @@ class Difficulty:
     """How hard the scenes are.
 
     Args:
-        num_people: least and most people of a scene.
-        num_things: least and most things, if there is room.
-        num_colors: colours of robes and things, at most 8. The more there are, the more pairs must be told apart.
-        matching: how likely a person has a ball, and a kite, of the own colour.
-        sharing: how likely a person wears the colour of somebody before.
+        num_people: least and most people of a scene, at most 4.
+        num_things: least and most things of a scene, at most 4.
+        num_shapes: of things, 1 to 3; each is an action more.
+        num_colors: of the world, 2 to 8; the square of it is how many looks there are.
+        num_scene_colors: how many of these the upper halves of one scene have, and how many the lower halves. With 1
+            all figures of a scene look alike; the more there are, the rarer do two of them.
 
     Raises:
         ValueError: if a number is none that scenes can be made with.
     """
 
-    num_people: tuple[int, int] = (1, 3)
-    num_things: tuple[int, int] = (2, 4)
-    num_colors: int = 6
-    matching: float = 0.4
-    sharing: float = 0.5
+    num_people: tuple[int, int] = (3, 4)
+    num_things: tuple[int, int] = (3, 4)
+    num_shapes: int = 2
+    num_colors: int = 4
+    num_scene_colors: int = 2
 
     def __post_init__(self) -> None:
+        room = {"num_people": _NUM_PLACES["p"], "num_things": _NUM_PLACES["t"]}
         for name, (low, high) in (("num_people", self.num_people), ("num_things", self.num_things)):
-            if not 0 <= low <= high:
-                raise ValueError(f"{name} is {(low, high)}, expected 0 <= least <= most")
-        if not 2 <= self.num_colors <= len(COLORS):
-            raise ValueError(f"num_colors is {self.num_colors}, expected 2 to {len(COLORS)}")
-        for name, value in (("matching", self.matching), ("sharing", self.sharing)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value}, expected a probability")
+            if not 0 <= low <= high <= room[name]:
+                raise ValueError(f"{name} is {(low, high)}, expected 0 <= least <= most <= {room[name]}")
+        for name, number, least, most in (
+            ("num_shapes", self.num_shapes, 1, len(SHAPES)),
+            ("num_colors", self.num_colors, 2, len(COLORS)),
+            ("num_scene_colors", self.num_scene_colors, 1, self.num_colors),
+        ):
+            if not least <= number <= most:
+                raise ValueError(f"{name} is {number}, expected {least} to {most}")
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes that things have."""
+        return tuple(SHAPES)[: self.num_shapes]
+
+    @property
+    def families(self) -> dict[Family, tuple[str, ...]]:
+        """The actions by what they depend on."""
+        return {
+            "motion": ("stand", "walk", "wave"),
+            "object": tuple(SHAPES[shape] for shape in self.shapes),
+            "partner": ("greet", "accompany"),
+        }
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """All actions; the id of one is its place here, from 1 on."""
+        return tuple(action for actions in self.families.values() for action in actions)
+
+
+FAMILIES = Difficulty().families
+CATEGORIES = Difficulty().categories
+"""Those of the world as it is by default."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +126,7 @@ class Person:
     Args:
         x: of the box's middle.
         y: of the box's middle.
-        color: index into :data:`COLORS`.
+        colors: of the upper and the lower half of the robe, indices into :data:`COLORS`.
         speed: sides a second to the right; 0 for one who stands.
         is_waving: whether the raised arm swings.
         swings: of the arm, a second, if it does.
@@ -96,7 +136,7 @@ class Person:
 
     x: float
     y: float
-    color: int
+    colors: Colors
     speed: float
     is_waving: bool
     swings: float
@@ -116,11 +156,11 @@ class Person:
 
 @dataclass(frozen=True)
 class Thing:
-    """A ball or a kite; ``x`` and ``y`` of its middle, ``phase`` and ``swings`` (a second) of its sway."""
+    """A ball, a box or a kite; ``x`` and ``y`` of its middle, ``phase`` and ``swings`` (a second) of its sway."""
 
     x: float
     y: float
-    color: int
+    colors: Colors
     shape: Shape
     swings: float
     phase: float
@@ -144,18 +184,34 @@ class Scene:
     def evidence(self, index: int) -> dict[str, tuple[Person | Thing, ...]]:
         """The actions of one person, each with what decides it: nothing for those of the person's own motion."""
         person = self.people[index]
-        others = [other for number, other in enumerate(self.people) if number != index and other.color == person.color]
-        things = [thing for thing in self.things if thing.color == person.color]
-        found: dict[str, tuple[Person | Thing, ...]] = {
-            "play with a ball": tuple(thing for thing in things if thing.shape == "ball"),
-            "fly a kite": tuple(thing for thing in things if thing.shape == "kite"),
-            "greet": tuple(other for other in others if other.is_waving),
-            "accompany": tuple(other for other in others if other.speed != 0),
-        }
         own: dict[str, tuple[Person | Thing, ...]] = {"walk" if person.speed else "stand": ()}
         if person.is_waving:
             own["wave"] = ()
-        return own | {action: places for action, places in found.items() if places}
+        matching = {
+            action: tuple(figure for figure in figures if figure.colors == person.colors)
+            for action, figures in self._candidates(index).items()
+        }
+        return own | {action: figures for action, figures in matching.items() if figures}
+
+    def rivals(self, index: int) -> dict[str, tuple[Person | Thing, ...]]:
+        """For each relation of one person, what would decide it if it had the person's colours, and has not."""
+        colors = self.people[index].colors
+        candidates = self._candidates(index).items()
+        return {
+            action: tuple(figure for figure in figures if figure.colors != colors) for action, figures in candidates
+        }
+
+    def _candidates(self, index: int) -> dict[str, tuple[Person | Thing, ...]]:
+        """Of each relation, the figures of the right kind, whatever their colours."""
+        others = self.people[:index] + self.people[index + 1 :]
+        return {
+            **{
+                action: tuple(thing for thing in self.things if thing.shape == shape)
+                for shape, action in SHAPES.items()
+            },
+            "greet": tuple(other for other in others if other.is_waving),
+            "accompany": tuple(other for other in others if other.speed != 0),
+        }
 
 
 def draw_scene(seed: int, video: int, shot: int, *, seconds: float = 1.0, difficulty: Difficulty) -> Scene:
@@ -167,72 +223,62 @@ def draw_scene(seed: int, video: int, shot: int, *, seconds: float = 1.0, diffic
         shot: number of the scene in its video.
         seconds: how long it lasts; people must not meet anything in that time.
         difficulty: how many people, things and colours.
+
+    Raises:
+        ValueError: if it lasts longer than :data:`MOST_SECONDS`.
     """
+    if seconds > MOST_SECONDS:
+        raise ValueError(f"seconds is {seconds}, expected at most {MOST_SECONDS}: people would leave their room")
     random = _Dice(sample_random(seed, video, shot))
-    colors = _robe_colors(random, difficulty)
-    room = _Room()
-    people = []
-    for color in colors:
-        speed = random.between(*_SPEED) * random.choice((-1.0, 1.0))
-        is_walking, is_waving = random.chance(0.5), random.chance(0.5)
-        swings, phase, looks = random.between(*_WAVES), random.number(), random.number()
-        # Those who stand get as much room as those who walk, lest a single frame tell them apart.
-        place = room.find(random, PERSON_SIZE[0], PERSON_SIZE[1] + abs(speed) * seconds)
-        if place is not None:
-            people.append(Person(*place, color, speed if is_walking else 0.0, is_waving, swings, phase, looks))
-    things = []
-    for color, shape in _kinds_of_things(random, [person.color for person in people], difficulty):
-        place = room.find(random, THING_SIZE + 2 * SWAY, THING_SIZE)
-        if place is not None:
-            things.append(Thing(*place, color, shape, random.between(0.4, 1.2), random.number()))
-    return Scene(tuple(people), tuple(things), seconds, random.integer(0, 2**31 - 1))
+    # Places first, of all that could be there: so they tell nothing about what is there.
+    for_people, for_things = _places(random, seconds)
+    looks = _looks(random, difficulty)
+    num_people, num_things = random.integer(*difficulty.num_people), random.integer(*difficulty.num_things)
+    people = tuple(_person(random, *place, random.choice(looks)) for place in for_people[:num_people])
+    things = tuple(_thing(random, *place, random.choice(looks), difficulty) for place in for_things[:num_things])
+    return Scene(people, things, seconds, random.integer(0, 2**31 - 1))
 
 
-def _robe_colors(random: "_Dice", difficulty: Difficulty) -> list[int]:
-    colors: list[int] = []
-    for _ in range(random.integer(*difficulty.num_people)):
-        is_shared = bool(colors) and random.chance(difficulty.sharing)
-        colors.append(random.choice(colors) if is_shared else random.integer(0, difficulty.num_colors - 1))
-    return colors
+def _places(random: "_Dice", seconds: float) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """The middles (x, y) of places for people and of places for things, in random order.
+
+    Those who stand get as much room as those who walk, lest a single frame tell them apart.
+    """
+    person, thing = PERSON_SIZE[1] + _SPEED[1] * seconds, THING_SIZE
+    for_people: list[tuple[float, float]] = []
+    for_things: list[tuple[float, float]] = []
+    for number, row in enumerate(random.shuffled(_ROWS)):
+        kinds = random.shuffled(row)
+        widths = [person if kind == "p" else thing for kind in kinds]
+        parts = [0.1 + random.number() for _ in range(len(row) + 1)]  # of the gaps
+        free = 1 - sum(widths) - len(parts) * _MARGIN
+        x = 0.0
+        for part, kind, width in zip(parts, kinds, widths, strict=False):
+            height = PERSON_SIZE[0] if kind == "p" else THING_SIZE + 2 * SWAY
+            x += _MARGIN + free * part / sum(parts) + width / 2
+            play = (1 / len(_ROWS) - height - _MARGIN) / 2
+            y = (number + 0.5) / len(_ROWS) + random.between(-play, play)
+            (for_people if kind == "p" else for_things).append((x, y))
+            x += width / 2
+    return random.shuffled(for_people), random.shuffled(for_things)
 
 
-def _kinds_of_things(random: "_Dice", robes: Sequence[int], difficulty: Difficulty) -> list[tuple[int, Shape]]:
-    """Colours and shapes: for some people a thing of their colour, the rest match nobody."""
-    shapes: tuple[Shape, Shape] = ("ball", "kite")
-    wanted = random.integer(*difficulty.num_things)
-    colors = sorted(set(robes))
-    kinds = [(color, shape) for color in colors for shape in shapes if random.chance(difficulty.matching)]
-    foreign = [color for color in range(difficulty.num_colors) if color not in colors]
-    while foreign and len(kinds) < wanted:
-        kinds.append((random.choice(foreign), random.choice(shapes)))
-    return random.shuffled(kinds)
+def _looks(random: "_Dice", difficulty: Difficulty) -> list[Colors]:
+    """All looks of a scene: each of its upper colours over each of its lower ones."""
+    colors = range(difficulty.num_colors)
+    uppers, lowers = (random.shuffled(colors)[: difficulty.num_scene_colors] for _ in range(2))
+    return [(upper, lower) for upper in uppers for lower in lowers]
 
 
-class _Room:
-    """The frame, in which everything gets a place of its own."""
-
-    def __init__(self) -> None:
-        self._taken: list[tuple[float, float, float, float]] = []
-
-    def find(self, random: "_Dice", height: float, width: float) -> tuple[float, float] | None:
-        """The middle (x, y) of a free place, or None if none was found."""
-        for _ in range(_TRIES):
-            x = random.between(width / 2 + _MARGIN, 1 - width / 2 - _MARGIN)
-            y = random.between(height / 2 + _MARGIN, 1 - height / 2 - _MARGIN)
-            box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-            if not any(_touches(box, other) for other in self._taken):
-                self._taken.append(box)
-                return x, y
-        return None
+def _person(random: "_Dice", x: float, y: float, colors: Colors) -> Person:
+    speed = random.between(*_SPEED) * random.choice((-1.0, 1.0))
+    is_walking, is_waving = random.chance(0.5), random.chance(0.5)
+    swings, phase, looks = random.between(*_WAVES), random.number(), random.number()
+    return Person(x, y, colors, speed if is_walking else 0.0, is_waving, swings, phase, looks)
 
 
-def _touches(box: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return (
-        box[0] < other[2] + _MARGIN
-        and other[0] < box[2] + _MARGIN
-        and box[1] < other[3] + _MARGIN
-        and other[1] < box[3] + _MARGIN
-    )
+def _thing(random: "_Dice", x: float, y: float, colors: Colors, difficulty: Difficulty) -> Thing:
+    return Thing(x, y, colors, random.choice(difficulty.shapes), random.between(0.4, 1.2), random.number())
 
 
 class _Dice:
