@@ -221,7 +221,7 @@ def _judge_prior(results: Results) -> Verdict:
     runs = results.of("actor_only")
     if not runs:
         return Verdict(claim, None, "")
-    found = {group: spread(group_mean(run.own_room, group) for run in runs) for group in FAMILIES}
+    found = {group: spread(group_mean(run.own_room, group) for run in runs) for group in ("motion", *RELATIONS)}
     prior = {group: group_mean(results.priors, group) for group in RELATIONS}
     text = ", ".join(f"{group} {_plain(found[group])}, guessing {prior[group]:.1f}" for group in RELATIONS)
     is_met = all(abs(found[group].mean - prior[group]) <= TIE for group in RELATIONS)

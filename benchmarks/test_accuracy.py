@@ -101,6 +101,12 @@ def test_wrong_relation_is_noticed(
     assert points_between(found, reference) > loosest.max_points
 
 
+def test_the_floor_is_out_of_reach_without_a_relation() -> None:
+    record = read_record()
+    for family in ("object", "partner"):
+        assert record["floor"][family] > record["without_relation"][family] + 5
+
+
 def test_training_stays_above_its_floor(tmp_path: Path) -> None:
     floor = read_record()["floor"]
     reached = train_shortly(tmp_path)

@@ -12,4 +12,4 @@ if __name__ == "__main__":
     # As submitit reads it, which is imported later: here every moment counts.
     name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[f"SIG{name}"]])
-    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])  # noqa: S606 - there is no shell to be had

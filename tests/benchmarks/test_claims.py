@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from acrn_zoo.data.synthetic.world import CATEGORIES, FAMILIES, Difficulty, draw_scene
+from acrn_zoo.data.synthetic.world import CATEGORIES, FAMILIES, Difficulty, Person, Thing, draw_scene
 from acrn_zoo.engine import run
 from acrn_zoo.engine.config import write_config
 from acrn_zoo.evaluation.pointing import Pointing
@@ -208,7 +208,8 @@ def test_own_room_shows_nobody_else() -> None:
         scene = draw_scene(2, 0, shot, difficulty=Difficulty())
         for person in scene.people:
             x1, y1, x2, y2 = person.box(0.0)
-            others = [figure for figure in (*scene.people, *scene.things) if figure is not person]
+            present: list[Person | Thing] = [*scene.people, *scene.things]
+            others = [figure for figure in present if figure is not person]
             for time in (-0.4, 0.0, 0.4):
                 left, _, right, _ = person.box(time)
                 assert x1 - ROOM <= left

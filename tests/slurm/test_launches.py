@@ -74,7 +74,7 @@ def test_predictions_in_an_array(slurm: ThrowawaySlurm, launch: Launcher, world:
     for path in sorted((world / "videos").iterdir())[:6]:
         shutil.copy(path, videos)
     _write_boxes(tmp_path / "boxes.csv", [path.stem for path in videos.iterdir()])
-    command = ("--predict", videos, "--boxes", tmp_path / "boxes.csv", "--weights", "mini", "--device", "cpu")
+    command: Flags = ("--predict", videos, "--boxes", tmp_path / "boxes.csv", "--weights", "mini", "--device", "cpu")
     command = (*command, "--gpus-per-node", 0, "--shares", 3, "--no-video", "--out", tmp_path / "run")
     launch(*command)
     parts = [SlurmRun(tmp_path / "run" / "parts" / str(number)) for number in (1, 2, 3)]
