@@ -194,12 +194,14 @@ def train_shortly(folder: Path, head: str = "acrn") -> dict[str, float]:
     Returns:
         The mAP of the last epoch in per cent, by family.
     """
+    folder.mkdir(exist_ok=True)
     data, out, backbone = folder / "data", folder / "run", folder / "mini.pth"
     write_small_world(data, TRAINING, num_processes=1)
     mini = slowfast_acrn_mini()
     assert mini.categories is not None
     save_detector(backbone, mini, mini.categories)
-    flags = [*TRAINING_FLAGS, "--relation", head, "--data", str(data), "--out", str(out), "--weights-backbone", str(backbone)]
+    files = ["--data", str(data), "--out", str(out), "--weights-backbone", str(backbone)]
+    flags = [*TRAINING_FLAGS, "--relation", head, *files]
     command = [sys.executable, "-m", "acrn_zoo", "train", "small_world", *flags]
     # With one thread, as sums of several depend on how many processors there are.
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -211,8 +213,12 @@ def train_shortly(folder: Path, head: str = "acrn") -> dict[str, float]:
 
 
 def read_record() -> dict[str, Any]:
-    """What was recorded: ``mini`` (AP in per cent by action, and ``mAP``), and by family ``training``, ``floor`` and
-    ``without_relation``, which is what the same training reaches where an actor sees itself alone."""
+    """What was recorded.
+
+    Returns:
+        ``mini``: AP in per cent by action, and ``mAP``. By family: ``training``, its ``floor``, and
+        ``without_relation``, which is what the same training reaches where an actor sees itself alone.
+    """
     return json.loads(RECORD.read_text(encoding="utf-8"))
 
 
