@@ -11,6 +11,7 @@ interrupted go on. Writes ``benchmarks/results/claims.json`` and, beside it, the
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from acrn_zoo.engine.pointing import Places, measure_pointing
 from acrn_zoo.errors import UserError
 from acrn_zoo.evaluation.pointing import Pointing
 from acrn_zoo.files import write_json
+from acrn_zoo.weights import SlowFast_ACRN_Mini_Weights
 from benchmarks.claims_figure import draw, require_matplotlib
 from benchmarks.claims_own_room import precisions_of_own_room
 from benchmarks.claims_report import (
@@ -45,6 +47,7 @@ from benchmarks.claims_report import (
 from benchmarks.claims_training import Job, require_shared, train_all
 from benchmarks.machine import torch_machine
 
+DATA_COMMAND = "acrn-zoo data small-world DIR"
 RESULTS = Path(__file__).parent / "results" / "claims.json"
 
 
@@ -99,10 +102,13 @@ def _measure(options: argparse.Namespace, flags: tuple[str, ...]) -> Results:
     jobs = [Job(head, seed, options.data, options.out, flags) for seed in seeds for head in heads]
     config = jobs[0].config
     folder, dataset = read_folder(config), create_evaluation_dataset(config)
+    if options.results == RESULTS:
+        _require_usual_world(folder, config)
     places = _read_places(folder, config.data.val_split)
     train_all(jobs, options.jobs, tell=lambda text: print(text, flush=True))
     results = Results(
-        command=" ".join(["python -m benchmarks.claims --data DIR --out RUNS", *_choices(options), *flags]),
+        command=f"{DATA_COMMAND}; "
+        + " ".join(["python -m benchmarks.claims --data DIR --out RUNS", *_choices(options), *flags]),
         machine=f"{torch_machine()}, {options.jobs} runs at once",
         settings=_shared_settings(config),
         data=_facts(folder, config),
@@ -112,6 +118,14 @@ def _measure(options: argparse.Namespace, flags: tuple[str, ...]) -> Results:
     options.results.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.results, results_as_dict(results))
     return results
+
+
+def _require_usual_world(folder: DatasetFolder, config: Config) -> None:
+    """Refuse to give the claims of another world for those of the world as it is by default."""
+    splits = (config.data.train_split, config.data.val_split)
+    found = hashlib.sha256(b"".join(folder.split(split).annotations.read_bytes() for split in splits)).hexdigest()
+    if found != SlowFast_ACRN_Mini_Weights.SMALL_WORLD_V1.meta["data_sha256"]:
+        raise ClaimsError(f"{folder.root} is not the world that {DATA_COMMAND} makes: name a file with --results")
 
 
 def _choices(options: argparse.Namespace) -> list[str]:

@@ -215,9 +215,7 @@ def _judge_tie(results: Results) -> Verdict:
 
 def _judge_prior(results: Results) -> Verdict:
     """From the own box, that is: from outside it, the backbone brings something into the box."""
-    claim = (
-        f"a person's own pixels tell no relation: with all else grey, actor only is within {TIE:g} points of guessing"
-    )
+    claim = f"actor only with all but the person's room in grey is within {TIE:g} points of guessing relations"
     runs = results.of("actor_only")
     if not runs:
         return Verdict(claim, None, "")

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the package beside this file, not another that may be installed
 
-from acrn_zoo.cli.options import positive  # noqa: E402
+from acrn_zoo.cli.options import natural, positive  # noqa: E402
 from acrn_zoo.errors import UserError  # noqa: E402
 from acrn_zoo.jobs import plans, status  # noqa: E402
 from acrn_zoo.jobs.job import Job  # noqa: E402
@@ -56,8 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(command: list[str]) -> int:
     options, flags = _parse(command)
     if (looked := options.status or options.logs or options.cancel or options.resume) is not None:
-        if flags:
-            raise JobError(f"{' '.join(flags)}: these flags are of a launch, and nothing is launched")
+        if flags := [*_launch_options(options), *flags]:
+            raise JobError(
+                f"{' '.join(flags)}: these flags are of a launch, and nothing new is launched: leave them out"
+            )
         return _look_after(options, RunDirectory(looked))
     if options.profile is None and not options.profiles.exists():
         profile = Profile()
@@ -116,6 +118,19 @@ def _parse(command: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return options, flags
 
 
+def _launch_options(options: argparse.Namespace) -> list[str]:
+    """The options that say how to launch, where one of them is not as it is when nobody names it."""
+    usual = vars(_create_parser().parse_args([]))
+    looks = {"status", "logs", "cancel", "resume", "rank"}
+    if options.resume is not None:
+        looks |= {"wait", "dry_run"}
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, value in vars(options).items()
+        if value != usual[name] and name not in looks
+    ]
+
+
 def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="launch.py",
@@ -136,7 +151,9 @@ def _create_parser() -> argparse.ArgumentParser:
     where.add_argument("--profile", metavar="NAME", help=f"facts of the cluster; {DEFAULT} if not given")
     where.add_argument("--profiles", type=Path, default=ROOT / "slurm" / "profiles.toml", metavar="FILE")
     where.add_argument("--nodes", type=positive, default=1, help="machines of a job; 1 if not given")
-    where.add_argument("--gpus-per-node", type=int, metavar="N", help=f"{NUM_GPUS}, or 1 to predict; 0 for CPUs alone")
+    where.add_argument(
+        "--gpus-per-node", type=natural, metavar="N", help=f"{NUM_GPUS}, or 1 to predict; 0 for CPUs alone"
+    )
     where.add_argument("--tasks-per-node", type=positive, metavar="N", help="processes; one a GPU if not given")
     where.add_argument("--shares", type=positive, default=NUM_SHARES, metavar="N", help="jobs to predict with, at most")
     where.add_argument("--minutes", type=positive, help="time limit of a job, instead of the profile's")
@@ -309,12 +326,16 @@ def _look_after(options: argparse.Namespace, run: RunDirectory) -> int:
         cancelled = status.cancel(run)
         print("\n".join(f"cancelled: {job.job_id}, {job.title}" for job in cancelled) or "No job of this run is going.")
     else:
-        last = run.last_launch()
-        launcher = Path(last["code"]) / "slurm" / "launch.py"
-        return subprocess.run(
-            [sys.executable, str(launcher), *last["command"]], cwd=last["folder"], check=False
-        ).returncode
+        return _resume(run, ["--wait"] * options.wait + ["--dry-run"] * options.dry_run)
     return 0
+
+
+def _resume(run: RunDirectory, more: list[str]) -> int:
+    """The last command again, with the code as it was then."""
+    last = run.last_launch()
+    launcher = Path(last["code"]) / "slurm" / "launch.py"
+    command = [*last["command"], *(flag for flag in more if flag not in last["command"])]
+    return subprocess.run([sys.executable, str(launcher), *command], cwd=last["folder"], check=False).returncode
 
 
 if __name__ == "__main__":

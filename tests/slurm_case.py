@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -90,6 +91,11 @@ class SlurmRun:
     def said(self) -> str:
         """What all processes have written on their errors' channels."""
         return "".join(path.read_text() for path in sorted((self.root / "logs").glob("*.err")))
+
+    @property
+    def resumed_after(self) -> list[int]:
+        """The steps behind which its starts went on."""
+        return [int(step) for step in re.findall(r"going on after step (\d+)", self.said)]
 
     @property
     def is_done(self) -> bool:

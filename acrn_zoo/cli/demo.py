@@ -1,7 +1,6 @@
 """``acrn-zoo demo``: the whole way once, offline."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,4 +37,4 @@ def run(options: argparse.Namespace, interruption: Interruption) -> None:
     print(f"\nmAP {demo.mean_average_precision(found):.3f}, by AVA's official rule against the known truth")
     print(demo.pointing_in_words(pointing))
     print(f"\nLook at {files.picture} first: it shows which place in the scene the model goes by.")
-    print(f"Next, a real video, with weights trained on AVA: {Path(sys.argv[0]).name} predict VIDEO --weights ava22")
+    print("Next, a real video, with weights trained on AVA: acrn-zoo predict VIDEO --weights ava22")

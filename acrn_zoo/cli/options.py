@@ -19,7 +19,16 @@ def fraction(text: str) -> float:
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
-    value = number(text, 1, sys.float_info.max, "a whole number of at least 1")
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    value = number(text, least, sys.float_info.max, f"a whole number of at least {least}")
     if value != int(value):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number")
     return int(value)

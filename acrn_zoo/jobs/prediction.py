@@ -140,15 +140,26 @@ def find_videos(places: Sequence[Path]) -> tuple[Path, ...]:
     for place in places:
         if not place.exists():
             raise JobError(f"{place}: there is no such video or folder of videos")
-        files = (
-            sorted(path for path in place.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES) if place.is_dir() else []
-        )
-        found.extend(path.absolute() for path in files or [place])
+        found.extend(path.absolute() for path in _videos_in(place))
     found = list(dict.fromkeys(found))
     names = Counter(path.stem for path in found)
     if same := [path for path in found if names[path.stem] > 1]:
         raise JobError(f"{same[0]} and {same[1]} have the same name, so their results would, too: rename one of them")
     return tuple(found)
+
+
+def _videos_in(place: Path) -> list[Path]:
+    """The place itself, unless it is a folder of video files."""
+    if not place.is_dir():
+        return [place]
+    files = [path for path in place.iterdir() if path.is_file()]
+    videos = sorted(path for path in files if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not files:
+        raise JobError(
+            f"{place} holds no files, so neither videos nor frames: name a video, a folder of videos, or folders of "
+            "frames one by one"
+        )
+    return videos or [place]
 
 
 def share_out(videos: Sequence[Path], num_shares: int) -> list[tuple[Path, ...]]:

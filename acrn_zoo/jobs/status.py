@@ -28,9 +28,17 @@ ENDED = "ENDED"
 """A job that is gone, where nobody keeps account of how."""
 
 LOOK_EVERY = 5.0
+PATIENCE = 600.0
+"""Seconds for which Slurm may be too busy to answer."""
+DELAY = 60.0
+"""Seconds after which everybody sees what a job wrote at its end."""
 TAIL = 20
 _SRUN = re.compile(r"srun: error: [^\n]*: tasks? [^\n]*")
 _CONTROLLER = b"submitit.local._local"
+
+
+class SilenceError(JobError):
+    """Slurm does not answer."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +104,24 @@ def describe(run: RunDirectory, found: Sequence[JobStatus]) -> str:
 
 
 def wait(run: RunDirectory) -> list[JobStatus]:
-    """Wait until no job of a run will get further by itself."""
+    """Wait until no job of a run will get further by itself.
+
+    Raises:
+        JobError: if nothing was submitted there; if Slurm has not answered for :data:`PATIENCE` seconds.
+    """
+    answered = ended = time.monotonic()
     while True:
-        found = statuses(run)
-        if not any(status.is_going for status in found):
-            return found
+        now = time.monotonic()
+        try:
+            found, answered = statuses(run), now
+        except SilenceError:
+            if now - answered > PATIENCE:
+                raise
+        else:
+            if any(status.is_going for status in found):
+                ended = now
+            elif now - ended > DELAY or all(status.state != "COMPLETED" for status in found):
+                return found
         time.sleep(LOOK_EVERY)
 
 
@@ -144,7 +165,7 @@ def _queue(job_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     done = _run(command)
     if done is None or done.returncode:
         said = "there is no squeue on PATH" if done is None else done.stderr.strip()
-        raise JobError(f"Slurm does not say how the jobs are: {said}")
+        raise SilenceError(f"Slurm does not say how the jobs are: {said}")
     rows = (line.strip().split("|", 2) for line in done.stdout.splitlines() if line.count("|") >= 2)
     return {job_id: (state, reason) for job_id, state, reason in rows if job_id in job_ids}
 

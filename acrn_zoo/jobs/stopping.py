@@ -8,7 +8,9 @@ back. It waits to be ended, and where it was preempted, Slurm itself brings it b
 
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -18,6 +20,9 @@ from acrn_zoo.jobs.task import JobError
 
 PATIENCE = 3600.0
 """Seconds that a job waits to be ended after SIGTERM. Slurm takes half a minute, or the grace time of a partition."""
+
+PAUSES = (1.0, 5.0, 15.0)
+"""Seconds between attempts to put a job back into the queue."""
 
 STDERR = 2
 
@@ -69,7 +74,7 @@ class StopRequest:
             time.sleep(0.1)
         handler = self._previous[self.requeue]
         if self.requeue in self._received and callable(handler):
-            handler(self.requeue, None)
+            _insist(lambda: handler(self.requeue, None))
         raise JobError(
             "The job was asked to stop. All that is done is saved: give the same command again, or --resume, to go on"
         )
@@ -78,3 +83,13 @@ class StopRequest:
         if number not in self._received:  # past Python's buffers, which the signal may have found half written
             os.write(STDERR, f"\n{signal.Signals(number).name}: stopping at the next moment that suits\n".encode())
         self._received.add(number)
+
+
+def _insist(requeue: Callable[[], None]) -> None:
+    """Try again where the cluster is too busy to answer: one such moment is no reason to give a run up."""
+    for pause in PAUSES:
+        try:
+            return requeue()
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            time.sleep(pause)
+    return requeue()

@@ -25,7 +25,7 @@ Cluster = Literal["slurm", "local", "debug"]
 MAX_TIMEOUTS = 1000
 """So often submitit puts a job that ran into its time limit back into the queue: every time it has got further."""
 
-KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_")
+KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_", "SUBMITIT_PREEMPT_SIGNAL")
 """Variables of Slurm, or what they begin with, that say where and how to submit, and not what this process runs in."""
 
 

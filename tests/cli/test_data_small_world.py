@@ -38,7 +38,7 @@ def test_nothing_is_replaced_unless_asked(tmp_path: Path, capsys: pytest.Capture
         (["--colors", "3", "--scene-colors", "4"], "num_scene_colors is 4, expected 1 to 3"),
         (["--shapes", "4"], "num_shapes is 4, expected 1 to 3"),
         (["--side", "16"], "side is 16"),
-        (["--seed", "-1"], "seed -1"),
+        (["--seed", "-1"], "seed is -1"),
     ],
 )
 def test_worlds_that_there_are_not(

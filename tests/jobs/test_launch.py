@@ -66,8 +66,11 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return install
 
 
+LAUNCHES = {"--train", "--evaluate", "--predict"}
+
+
 def run(launch: ModuleType, *arguments: str) -> int:
-    return int(launch.main((*arguments, "--profiles", "profiles.toml")))
+    return int(launch.main((*arguments, "--profiles", "profiles.toml") if LAUNCHES & set(arguments) else arguments))
 
 
 def lines_of(path: str) -> list[str]:
@@ -195,6 +198,8 @@ def test_dry_run(
         (("--status", "nowhere"), "nowhere has no jobs"),
         (("--resume", "nowhere"), "nowhere is no directory of a run that was launched"),
         (("--status", "nowhere", "--epochs", "3"), "--epochs 3: these flags are of a launch"),
+        (("--cancel", "nowhere", "--dry-run"), "--dry-run: these flags are of a launch"),
+        (("--resume", "nowhere", "--minutes", "9", "--nodes", "2"), "--nodes --minutes: these flags are of a launch"),
     ],
 )
 @pytest.mark.usefixtures("cluster")
@@ -222,6 +227,7 @@ def test_bad_input(
         (("--evaluate", "--ablation"), "are for --train"),
         (("--train", "small_world", "--evaluate", "finetune"), "takes the recipe of the training"),
         (("--train", "--nodes", "0"), "--nodes"),
+        (("--train", "--gpus-per-node", "-1"), "a whole number of at least 0"),
         (("--train", "small_world", "--epohs", "3"), "epohs"),
     ],
 )
@@ -274,6 +280,8 @@ def test_resumes_with_the_code_as_it_was(launch: ModuleType, tmp_path: Path, mon
     assert launch.main(["--resume", "../out"]) == 5
     expected = [str(tmp_path), *TRAIN, "--out", "out", "--profiles", "profiles.toml"]
     assert (tmp_path / "resumed").read_text() == "|".join(expected)
+    assert launch.main(["--resume", "../out", "--wait", "--dry-run"]) == 5
+    assert (tmp_path / "resumed").read_text() == "|".join([*expected, "--wait", "--dry-run"])
 
 
 @pytest.mark.slow

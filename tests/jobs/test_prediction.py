@@ -148,6 +148,9 @@ def test_find_videos(tmp_path: Path) -> None:
     assert [path.name for path in found] == ["frames", "a.MKV", "b.mp4"]
     with pytest.raises(JobError, match="nowhere: there is no such video"):
         find_videos([tmp_path / "nowhere"])
+    (tmp_path / "empty" / "below").mkdir(parents=True)
+    with pytest.raises(JobError, match="empty holds no files"):
+        find_videos([tmp_path / "empty"])
     (tmp_path / "b.avi").touch()
     with pytest.raises(JobError, match=r"films/b\.mp4 and .*b\.avi have the same name"):
         find_videos([tmp_path / "films", tmp_path / "b.avi"])

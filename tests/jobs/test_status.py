@@ -75,6 +75,34 @@ def test_slurm_does_not_answer(run: RunDirectory, tools: Tools, monkeypatch: pyt
         status.statuses(run)
 
 
+def test_waits_where_slurm_is_busy_or_files_come_late(
+    run: RunDirectory, tools: Tools, monkeypatch: pytest.MonkeyPatch, note: Note
+) -> None:
+    note(run, "12")
+    monkeypatch.setattr(status, "LOOK_EVERY", 0.01)
+    count = run.root / "count"
+    tools(
+        squeue=f"echo >> {count}; case $(wc -l < {count}) in 1) exit 1;; 2) exit 1;; *) echo '12|COMPLETED|None';; esac"
+    )
+    monkeypatch.setattr(status, "DELAY", 0.3)
+    assert [one.state for one in status.wait(run)] == ["COMPLETED"]
+    assert len(count.read_text()) > 4
+    tools(squeue="echo '12|COMPLETED|None'; touch $(dirname $0)/../run/DONE")
+    monkeypatch.setattr(status, "DELAY", 60)
+    assert [one.state for one in status.wait(run)] == ["FINISHED"]
+
+
+def test_does_not_wait_for_ever_for_an_answer(
+    run: RunDirectory, tools: Tools, monkeypatch: pytest.MonkeyPatch, note: Note
+) -> None:
+    note(run, "12")
+    monkeypatch.setattr(status, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(status, "PATIENCE", 0.1)
+    tools(squeue="exit 1")
+    with pytest.raises(JobError, match="does not say how the jobs are"):
+        status.wait(run)
+
+
 def test_what_failed_first_comes_first(run: RunDirectory, tools: Tools, place: Place, note: Note) -> None:
     note(run, "12", title="train small_world")
     folder = JobFolder(run.root)

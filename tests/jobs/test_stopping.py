@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 
@@ -45,6 +46,26 @@ def test_hands_back_through_submitit(waits: bool, submitit: list[int]) -> None:
         with pytest.raises(SystemExit):
             stop.hand_back(waits=waits)
     assert submitit == [signal.SIGUSR2]
+
+
+@pytest.mark.parametrize("num_failures", [0, 2, 4])
+def test_insists_where_the_cluster_is_busy(num_failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acrn_zoo.jobs.stopping.PAUSES", (0.0,) * 3)
+    tries: list[int] = []
+
+    def requeue(number: int, _frame: object) -> None:
+        tries.append(number)
+        if len(tries) <= num_failures:
+            raise subprocess.TimeoutExpired("scontrol requeue", 60)
+        raise SystemExit(-1)
+
+    previous = signal.signal(signal.SIGUSR2, requeue)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        with pytest.raises(SystemExit if num_failures < 4 else subprocess.TimeoutExpired):
+            stop.hand_back(waits=True)
+    signal.signal(signal.SIGUSR2, previous)
+    assert len(tries) == min(num_failures + 1, 4)
 
 
 def test_a_cancelled_job_does_not_come_back(submitit: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,12 +151,14 @@ def test_submits_an_array(
     jobs = [Job(counted_task, tmp_path / str(number), 1, "x") for number in range(2)]
     parameters = slurm_parameters("x", create_resources(), Profile(), CODE)
     inside = {"SLURM_JOB_ID": "3", "SLURM_CONF": "/etc/x", "SBATCH_ACCOUNT": "us", "RANK": "1"}
+    inside["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"
     with environment_variables(**inside):
         assert submit_to_slurm(jobs, tmp_path / "logs", parameters) == ["12_0", "12_1"]
         assert os.environ["SLURM_JOB_ID"] == "3"
     assert "--array=0-1%2" in (tmp_path / "script").read_text()
     environment = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
     assert (environment["SLURM_CONF"], environment["SBATCH_ACCOUNT"]) == ("/etc/x", "us")
+    assert environment["SUBMITIT_PREEMPT_SIGNAL"] == "USR1"  # which the batch script has, too
     assert not {"SLURM_JOB_ID", "RANK"} & set(environment)
 
 

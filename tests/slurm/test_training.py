@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 Flags = tuple[object, ...]
 MIDDLE = 20
 """A step that is neither the first nor one behind which a checkpoint is written."""
+SAVED = 14  # the last step behind which a checkpoint is certain to be there then
 WARNING = 30  # seconds before a time limit
 LOOKS_EVERY = 35  # seconds, a few of them to spare: so long Slurm may not look at time limits
 
@@ -55,6 +56,7 @@ def test_preempted(
     slurm.wait_for(lambda: run.is_done, "the end of the run")
     assert "USR2: stopping" in run.said
     assert _attempts(run) == {0, 1}
+    assert min(run.resumed_after) >= MIDDLE
     assert _differences(run, uninterrupted) == []
 
 
@@ -77,6 +79,7 @@ def test_out_of_time(
     slurm.wait_for(lambda: run.is_done, "the end of the run")
     assert "USR2: stopping" in run.said
     assert _attempts(run) == {0, 1}
+    assert min(run.resumed_after) >= MIDDLE
     assert _differences(run, uninterrupted) == []
 
 
@@ -89,6 +92,7 @@ def test_put_back_from_outside(
     slurm.run("scontrol", "requeue", run.places[0]["job_id"])
     slurm.wait_for(lambda: run.is_done, "the end of the run")
     assert _attempts(run) == {0, 1}
+    assert min(run.resumed_after) >= SAVED
     assert _differences(run, uninterrupted) == []
 
 
@@ -104,6 +108,7 @@ def test_a_process_is_killed(
     assert re.search(r"task 1: Killed", launch("--status", run.root))
     launch(*two_processes, "--out", run.root, "--wait")
     assert {place["job_id"] for place in run.places} == {job_id, str(int(job_id) + 1)}
+    assert min(run.resumed_after) >= SAVED
     assert _differences(run, uninterrupted) == []
 
 

@@ -9,6 +9,7 @@ has (:mod:`acrn_zoo.data.folder`) there are, for each split::
                            video_id,timestamp,person_id,action_id,x1,y1,x2,y2,decides (fractions of the frame; 1 or 0)
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -67,11 +68,14 @@ class SmallWorld:
     def __post_init__(self) -> None:
         if not self.splits or min(self.splits.values()) < 1 or self.num_shots < 1:
             raise ValueError(f"splits is {dict(self.splits)}, num_shots {self.num_shots}: expected at least 1 of each")
-        if self.side < 32 or not 0.5 <= self.shot_seconds <= MOST_SECONDS or self.seed < 0:
-            raise ValueError(
-                f"side is {self.side}, shot_seconds {self.shot_seconds}, seed {self.seed}: expected at least 32, 0.5 "
-                f"to {MOST_SECONDS}, and 0 or more"
-            )
+        for name, value, least, most in (
+            ("side", self.side, 32, math.inf),
+            ("shot_seconds", self.shot_seconds, 0.5, MOST_SECONDS),
+            ("seed", self.seed, 0, math.inf),
+        ):
+            if not least <= value <= most:
+                bounds = f"at least {least}" if most == math.inf else f"{least} to {most}"
+                raise ValueError(f"{name} is {value}, expected {bounds}")
 
 
 def write_small_world(

@@ -14,8 +14,9 @@ robe and every thing takes one of the four looks that they make, independently o
 
 - a person's own box tells nothing about the object and partner actions: places are drawn before anything else, looks
   and motion of every figure on their own, and the others keep out of the box;
-- a summary that lists colours is not enough: each half of a robe is often there, somewhere on a ball, but are both on
-  the same one? A list of whole looks would have to be long: so many of them, on every kind of figure.
+- each half of a robe is often there, somewhere on a ball, but are both on the same one? One who knows no more than that
+  reaches an AP of 0.8; one who has the lists of all upper and all lower colours of every kind of figure can work out
+  more, 0.93 to 0.97, and one who compares the person with each place, everything.
 
 A third shape, kites to *fly*, makes an eighth action where it is asked for.
 """
