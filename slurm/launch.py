@@ -225,30 +225,50 @@ def _show(launch: Launch) -> None:
 
 
 def _carry_out(launch: Launch, command: list[str], *, waits: bool) -> int:
-    run, plan = launch.run, launch.plan
+    run = launch.run
     run.require_usable()
     if launch.cluster == "slurm":
         require_slurm()
         if doubt := run.doubt():
             print(f"launch.py: note: {doubt}", file=sys.stderr)
+    with run.locked():
+        outcome = _begin(launch, command)
+    if isinstance(outcome, Here):
+        _run_here(launch, outcome)
+    return _conclude(run) if isinstance(outcome, Here) or (outcome == GOING and waits) else 0
+
+
+@dataclass(frozen=True)
+class Here:
+    """Jobs that this command runs itself: those that are not finished, the code, and the number of the launch."""
+
+    works: Sequence[Work]
+    code: Path
+    number: int
+
+
+GOING, FINISHED = "going", "finished"
+
+
+def _begin(launch: Launch, command: list[str]) -> "Here | str":
+    """Submit what is neither going nor finished; what is to run here is left to the caller."""
+    run, plan = launch.run, launch.plan
     if run.jobs.exists() and (going := [one for one in status.statuses(run) if one.is_going]):
         print(status.describe(run, going))
         print("These jobs of this run are still going: nothing was submitted.")
-        return _conclude(run) if waits else 0
+        return GOING
     plans.settle(run, plan)
     works, afterwards = _unfinished(plan.works), _unfinished(plan.afterwards)
     if not works and not afterwards:
         print(f"{run.root}: all is finished, and there is nothing to do")
-        return 0
+        return FINISHED
     code = take_snapshot(ROOT, run.code)
     number = run.add_launch(command, ROOT, code)
-    if launch.cluster == "slurm":
-        _submit(launch, works, afterwards, code, number)
-    else:
-        _run_here(launch, [*works, *afterwards], code, number)
-        return _conclude(run)
+    if launch.cluster != "slurm":
+        return Here([*works, *afterwards], code, number)
+    _submit(launch, works, afterwards, code, number)
     print(f"How it goes: python slurm/launch.py --status {plan.root}")
-    return _conclude(run) if waits else 0
+    return GOING
 
 
 def _submit(launch: Launch, works: Sequence[Work], afterwards: Sequence[Work], code: Path, number: int) -> None:
@@ -271,17 +291,17 @@ def _dependency(job_id: str, works: Sequence[Work], afterwards: Sequence[Work]) 
     return f"{'aftercorr' if is_paired else 'afterok'}:{job_id}"
 
 
-def _run_here(launch: Launch, works: Sequence[Work], code: Path, number: int) -> None:
+def _run_here(launch: Launch, here: Here) -> None:
     """One after the other, since they would share the GPUs; one that does not finish ends the row."""
     run = launch.run
-    for work in works:
+    for work in here.works:
         if launch.cluster == "debug":
-            _note(launch, work, "debug", number)
+            _note(launch, work, "debug", here.number)
             run_in_this_process(launch.job(work, None), run.logs)
         else:
-            submission = start_here(launch.job(work, code), run.logs, launch.resources, code)
+            submission = start_here(launch.job(work, here.code), run.logs, launch.resources, here.code)
             job_id = str(submission.job_id)
-            _note(launch, work, job_id, number)
+            _note(launch, work, job_id, here.number)
             print(f"process {job_id}: {work.title}", flush=True)
             submission.wait()
         if not JobFolder(work.folder).done.exists():

@@ -15,13 +15,14 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from acrn_zoo.files import OutputError, write_json
+from acrn_zoo.files import OutputError, try_lock, write_json
 from acrn_zoo.jobs.record import now
 from acrn_zoo.jobs.task import JobError
 
@@ -94,6 +95,19 @@ class RunDirectory:
                 )
         return ""
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others from launching in the directory meanwhile.
+
+        Raises:
+            JobError: if somebody is just doing that.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "launch.lock").open("w") as file:
+            if not try_lock(file):
+                raise JobError(f"Another command is launching jobs in {self.root} at this moment: look with --status")
+            yield
+
     def settle_config(self, config: dict[str, Any]) -> None:
         """Note the settings of the run, or make sure that they are those that are noted.
 
@@ -138,10 +152,15 @@ class RunDirectory:
         folder = self._next_launch()
         content = {"command": list(command), "folder": str(Path.cwd()), "code": str(code), "time": now()}
         write_json(folder / "command.json", content)
-        commit = _git(source, "log", "-1", "--format=%H %cI %s")
-        status = _git(source, "status", "--short")
-        (folder / "git.txt").write_text(f"{commit}{status}", encoding="utf-8")
-        (folder / "git.diff").write_text(_git(source, "diff", "HEAD"), encoding="utf-8")
+        if source == code:  # launched from the snapshot itself: its origin is that of the launch which took it
+            taken = next(path for path in sorted(self.launches.glob("*/command.json")) if _code_of(path) == str(code))
+            for name in ("git.txt", "git.diff"):
+                shutil.copyfile(taken.with_name(name), folder / name)
+        else:
+            commit = _git(source, "log", "-1", "--format=%H %cI %s")
+            status = _git(source, "status", "--short")
+            (folder / "git.txt").write_text(f"{commit}{status}", encoding="utf-8")
+            (folder / "git.diff").write_text(_git(source, "diff", "HEAD"), encoding="utf-8")
         packages = sorted({f"{one.metadata['Name']}=={one.version}" for one in distributions()})
         (folder / "packages.txt").write_text("\n".join(packages) + "\n", encoding="utf-8")
         return int(folder.name)
@@ -185,6 +204,11 @@ class RunDirectory:
                 number += 1
             else:
                 return folder
+
+
+def _code_of(command: Path) -> object:
+    """The snapshot of a launch."""
+    return json.loads(command.read_text(encoding="utf-8"))["code"]
 
 
 def _git(folder: Path, *command: str) -> str:

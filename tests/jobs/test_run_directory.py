@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,23 @@ def test_commit_and_changes(run: RunDirectory, tmp_path: Path) -> None:
     run.add_launch([], source, run.code)
     assert "First of all\n M code.py" in (run.launches / "001/git.txt").read_text()
     assert "\n-old\n+new\n" in (run.launches / "001/git.diff").read_text()
+
+    run.add_launch([], source, run.code / "abc")
+    run.add_launch(["again"], run.code / "abc", run.code / "abc")  # from the snapshot, which is in no repository
+    for name in ("git.txt", "git.diff"):
+        assert (run.launches / "003" / name).read_text() == (run.launches / "002" / name).read_text() != ""
+
+
+def test_one_launch_at_a_time(run: RunDirectory) -> None:
+    try_to = (
+        "import sys; from pathlib import Path; from acrn_zoo.jobs.run_directory import RunDirectory\n"
+        "with RunDirectory(Path(sys.argv[1])).locked(): pass"
+    )
+    command = [sys.executable, "-c", try_to, str(run.root)]
+    with run.locked():
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Another command is launching jobs" in done.stderr
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_jobs(run: RunDirectory, note: Callable[..., None]) -> None:
