@@ -18,7 +18,7 @@ from acrn_zoo.engine.evaluation_run import Request
 from acrn_zoo.engine.recipes import RECIPES
 from acrn_zoo.engine.state import require_same
 from acrn_zoo.engine.values import plain
-from acrn_zoo.jobs.prediction import PredictTask, find_videos, is_finished, share_out
+from acrn_zoo.jobs.prediction import PredictTask, find_videos, is_finished, is_merged, share_out
 from acrn_zoo.jobs.profiles import Profile
 from acrn_zoo.jobs.record import JobFolder
 from acrn_zoo.jobs.run_directory import RunDirectory
@@ -154,7 +154,7 @@ def plan_prediction(
     options = _prediction_options(videos[0], flags, device)
     settings = {"version": 1, "task": "predict", **{name: plain(value) for name, value in vars(options).items()}}
     left = [video for video in videos if not is_finished(root, video)]
-    shares = share_out(left, num_shares) if left else [] if (root / "predictions.csv").exists() else [()]
+    shares = share_out(left, num_shares) if left else [] if is_merged(root, videos) else [()]
     works = [
         Work(
             PredictTask(share, videos, root, options),

@@ -5,9 +5,11 @@
     OUT/videos/NAME.csv, .jsonl, _annotated.mp4    of each video; there when it is finished
     OUT/locks/NAME                                 held by the process that is at a video
     OUT/predictions.csv, predictions.jsonl         all videos, one after the other, when the last is finished
+    OUT/merged.json                                which videos these two hold; written behind them
 """
 
 import argparse
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,7 @@ from acrn_zoo.cli.recording import record
 from acrn_zoo.data.importers.marks import VIDEO_SUFFIXES
 from acrn_zoo.engine.distributed import Processes
 from acrn_zoo.errors import UserError
-from acrn_zoo.files import replacing, try_lock
+from acrn_zoo.files import replacing, try_lock, write_json
 from acrn_zoo.jobs.task import JobError
 from acrn_zoo.predictor import ActionPredictor
 from acrn_zoo.recorder import Recorder
@@ -190,12 +192,25 @@ def merge(out: Path, videos: Sequence[Path]) -> bool:
     if not all(is_finished(out, video) for video in videos):
         return False
     with _claimed(out / "locks" / ".merge") as is_ours:
-        for ending in MERGED if is_ours else ():
+        if not is_ours or is_merged(out, videos):
+            return True
+        for ending in MERGED:
             with replacing(out / f"predictions{ending}") as partial, partial.open("wb") as whole:
                 for video in videos:
                     with (out / "videos" / f"{video.stem}{ending}").open("rb") as one:
                         shutil.copyfileobj(one, whole)
+        write_json(out / "merged.json", [video.stem for video in videos])
     return True
+
+
+def is_merged(out: Path, videos: Sequence[Path]) -> bool:
+    """Whether the merged files hold these videos, and no others."""
+    try:
+        names = json.loads((out / "merged.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    there = all((out / f"predictions{ending}").exists() for ending in MERGED)
+    return there and names == [video.stem for video in videos]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from acrn_zoo.jobs.plans import (
     settle,
     settled_device,
 )
-from acrn_zoo.jobs.prediction import PredictTask
+from acrn_zoo.jobs.prediction import PredictTask, merge
 from acrn_zoo.jobs.profiles import Profile
 from acrn_zoo.jobs.run_directory import RunDirectory
 from acrn_zoo.jobs.task import JobError
@@ -199,8 +199,17 @@ def test_prediction(tmp_path: Path) -> None:
             "b": [1],
             "c": [0],  # somebody has to merge them
         }[name]
-    (tmp_path / "out" / "predictions.csv").touch()
+    for name in "abc":
+        (tmp_path / "out" / "videos" / f"{name}.jsonl").touch()
+    assert merge(tmp_path / "out", tasks[0].everything)
     assert plan().works == ()
+    for path, content in (("merged.json", '["a"]'), ("merged.json", "{"), ("predictions.jsonl", None)):
+        assert merge(tmp_path / "out", tasks[0].everything)
+        if content is None:
+            (tmp_path / "out" / path).unlink()
+        else:
+            (tmp_path / "out" / path).write_text(content)
+        assert len(plan().works) == 1, path
 
 
 @pytest.mark.parametrize(

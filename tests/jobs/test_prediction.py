@@ -72,6 +72,15 @@ def test_all_videos_and_their_merged_results(task: PredictTask) -> None:
     assert task.device == "cpu"
 
 
+def test_merges_again_when_there_are_more_videos(task: PredictTask) -> None:
+    few = replace(task, videos=task.videos[:2], everything=task.everything[:2])
+    assert few(Processes(), never)
+    assert len((task.out / "predictions.csv").read_text().splitlines()) == 24
+    assert task(Processes(), never)
+    assert len((task.out / "predictions.csv").read_text().splitlines()) == 36
+    assert len((task.out / "predictions.jsonl").read_text().splitlines()) == 18
+
+
 def test_each_video_once(task: PredictTask) -> None:
     first, rest = replace(task, videos=task.videos[:2]), replace(task, videos=task.videos[2:])
     assert first(Processes(), never)
