@@ -36,5 +36,6 @@ def run(options: argparse.Namespace, interruption: Interruption) -> None:
     demo.draw(files, answers, pointing, overwrite=options.overwrite)
     print(f"\nmAP {demo.mean_average_precision(found):.3f}, by AVA's official rule against the known truth")
     print(demo.pointing_in_words(pointing))
+    print(f"Written besides: {files.video}  {files.boxes}  {files.picture}")
     print(f"\nLook at {files.picture} first: it shows which place in the scene the model goes by.")
     print("Next, a real video, with weights trained on AVA: acrn-zoo predict VIDEO --weights ava22")

@@ -74,7 +74,7 @@ def finetune() -> Config:
 
 
 def small_world() -> Config:
-    """A small SlowFast with ACRN on the world of `acrn-zoo data small-world`: minutes on two cores."""
+    """A small SlowFast with ACRN on the world of `acrn-zoo data small-world`, for two cores."""
     return Config(
         recipe="small_world",
         model=ModelConfig(depth=18, width=8, beta=2, alpha=4, spatial_stride=8, relation_channels=128, dropout=0.0),
