@@ -95,7 +95,7 @@ def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("demo") == 0
     output = capsys.readouterr().out
     assert "A toy world" in output
-    assert "35 keyframes" in output
+    assert "32 keyframes" in output
     assert re.search(r"mAP [01]\.\d{3}, by AVA's official rule", output)
     assert re.search(r"brightest at what decides in \d+ of \d+ right answers", output)
     assert "predict VIDEO --weights ava22" in output

@@ -148,7 +148,7 @@ def changed(config: Config, group: str, **values: Any) -> Config:
 @pytest.mark.parametrize(
     ("group", "values", "expected"),
     [
-        ("optimization", {"epochs": 14}, ["optimization.epochs: 17 before, 14 now"]),
+        ("optimization", {"epochs": 14}, ["optimization.epochs: 13 before, 14 now"]),
         ("optimization", {"learning_rate": 0.5}, ["optimization.learning_rate: null before, 0.5 now"]),
         ("data", {"short_side": (64, 80)}, ["data.short_side: [64, 64] before, [64, 80] now"]),
         ("model", {"relation": "actor_only"}, ['model.relation: "acrn" before, "actor_only" now']),
