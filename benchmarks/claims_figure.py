@@ -17,8 +17,9 @@ COLORS = {"actor_only": "#999999", "pooled_scene": "#56b4e9", "scene_attention":
 """Of Okabe and Ito, told apart by people who see fewer colours, and by lightness alone."""
 
 TITLES = {"motion": "own motion", "object": "matching object", "partner": "matching person"}
+GUESSING = "guessing; a random cell"
 OF_KIND = "a random figure of the right kind"
-WIDTH, HEIGHT, DOTS = 8.0, 3.7, 200  # inches, and dots an inch: twice the 800 pixels that it is shown with
+WIDTH, HEIGHT, DOTS = 8.0, 4.0, 200  # inches, and dots an inch: twice the 800 pixels that it is shown with
 BAR = 0.2  # width of one, of a group's 1
 
 
@@ -57,7 +58,7 @@ def draw(results: Results, path: Path) -> None:
         _draw_pointing(right, results)
         (handles, labels), (more, their_labels) = (axes.get_legend_handles_labels() for axes in (left, right))
         handles, labels = [*handles, *more], [*labels, *their_labels]
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
         with replacing(path) as partial:
             figure.savefig(partial, dpi=DOTS, format=path.suffix[1:])
 
@@ -70,7 +71,7 @@ def _draw_families(axes: "Axes", results: Results) -> None:
             _draw_bar(axes, place + (index - middle) * BAR, found, COLORS[head], label="" if place else NAMES[head])
     for place, family in enumerate(FAMILIES):
         half = (middle + 0.75) * BAR
-        _draw_chance(axes, place, half, group_mean(results.priors, family), label="" if place else "guessing")
+        _draw_chance(axes, place, half, group_mean(results.priors, family), label="" if place else GUESSING)
     axes.set_xticks(range(len(FAMILIES)), [TITLES[family] for family in FAMILIES])
     seeds = len(results.seeds)
     _finish(axes, "mAP, %" if seeds == 1 else f"mAP, %: mean of {seeds} seeds, lowest and highest")

@@ -320,8 +320,9 @@ def _over_seeds(results: Results) -> str:
 
 
 def _plain(value: Spread) -> str:
-    """``83.1 (82.0 to 84.4)``; the mean alone if all are the same."""
-    return f"{value.mean:.1f}" + (f" ({value.low:.1f} to {value.high:.1f})" if value.low != value.high else "")
+    """``83.1 (82.0 to 84.4)``; the mean alone if all are the same, as far as is seen."""
+    low, high = f"{value.low:.1f}", f"{value.high:.1f}"
+    return f"{value.mean:.1f}" + (f" ({low} to {high})" if low != high else "")
 
 
 def _signed(value: Spread) -> str:

@@ -161,7 +161,7 @@ def test_only_figure_says_and_draws_what_is_there(
     assert claims_report.markdown_report(results) in capsys.readouterr().out
     with Image.open(tmp_path / "claims.png") as picture:
         colors = {color for _, color in picture.convert("RGBA").getcolors(2**20) or []}
-        assert picture.size == (1600, 740)
+        assert picture.size == (1600, 800)
         assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
     assert {(*bytes.fromhex(color[1:]), 255) for color in claims_figure.COLORS.values()} <= colors
 
