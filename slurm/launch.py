@@ -214,11 +214,10 @@ def _require_gpus_here(num_gpus: int) -> None:
 def _show(launch: Launch) -> None:
     """The batch scripts and the settings."""
     plan, code = launch.plan, snapshot_path(ROOT, launch.run.code)
-    dependency = None
-    for group in (plan.works, plan.afterwards):
-        if launch.cluster == "slurm" and group:
+    if launch.cluster == "slurm":
+        for group, relation in _arrays(plan.works, plan.afterwards):
+            dependency = f"{relation}:JOB" if relation else None
             print(sbatch_text(launch.run.logs, launch.parameters(group, code, dependency), len(group)))
-        dependency = _dependency("JOB", group, plan.afterwards)
     for work in (*plan.works, *plan.afterwards):
         print(f"# {work.title}: {work.folder}")
         print(json.dumps(work.settings, indent=1))
@@ -253,12 +252,15 @@ GOING, FINISHED = "going", "finished"
 def _begin(launch: Launch, command: list[str]) -> "Here | str":
     """Submit what is neither going nor finished; what is to run here is left to the caller."""
     run, plan = launch.run, launch.plan
-    if run.jobs.exists() and (going := [one for one in status.statuses(run) if one.is_going]):
+    going = [one for one in status.statuses(run) if one.is_going] if run.jobs.exists() else []
+    if going:
         print(status.describe(run, going))
+    works, afterwards = _to_begin(plan, {run.root / one.job.group for one in going})
+    if going and (launch.cluster != "slurm" or (not works and not afterwards)):
         print("These jobs of this run are still going: nothing was submitted.")
         return GOING
-    plans.settle(run, plan)
-    works, afterwards = _unfinished(plan.works), _unfinished(plan.afterwards)
+    plans.settle(run, plan, launch.resources.num_processes)
+    works, afterwards = _to_begin(plan, {run.root / one.job.group for one in going})  # settled anew, parts begin anew
     if not works and not afterwards:
         print(f"{run.root}: all is finished, and there is nothing to do")
         return FINISHED
@@ -271,24 +273,42 @@ def _begin(launch: Launch, command: list[str]) -> "Here | str":
     return GOING
 
 
+def _to_begin(plan: Plan, going: set[Path]) -> tuple[list[Work], list[Work]]:
+    """What is neither finished nor going, nor waits for a training that is going.
+
+    Args:
+        plan: what is to be done.
+        going: the groups of jobs that are.
+    """
+    works = [work for work in _unfinished(plan.works) if work.group not in going]
+    busy = {work.folder for work in plan.works if work.group in going}
+    afterwards = [
+        work for work in _unfinished(plan.afterwards) if work.group not in going and work.folder.parent not in busy
+    ]
+    return works, afterwards
+
+
 def _submit(launch: Launch, works: Sequence[Work], afterwards: Sequence[Work], code: Path, number: int) -> None:
-    """Jobs that may run together as an array, and behind them another of those that follow."""
-    dependency = None
-    for group in (works, afterwards):
-        if not group:
-            continue
+    """Jobs that may run together as an array, and others behind those of them that they follow."""
+    first = ""
+    for group, relation in _arrays(works, afterwards):
+        dependency = f"{relation}:{first}" if relation else None
         jobs = [launch.job(work, code) for work in group]
         job_ids = submit_to_slurm(jobs, launch.run.logs, launch.parameters(group, code, dependency))
         for work, job_id in zip(group, job_ids, strict=True):
             _note(launch, work, job_id, number)
             print(f"job {job_id}: {work.title}" + (f", {dependency}" if dependency else ""))
-        dependency = _dependency(job_ids[0].partition("_")[0], group, afterwards)
+        first = first or job_ids[0].partition("_")[0]
 
 
-def _dependency(job_id: str, works: Sequence[Work], afterwards: Sequence[Work]) -> str:
-    """Behind a job; each part of an array behind that of the same number, where they correspond."""
-    is_paired = len(works) > 1 and [one.folder for one in works] == [one.folder.parent for one in afterwards]
-    return f"{'aftercorr' if is_paired else 'afterok'}:{job_id}"
+def _arrays(works: Sequence[Work], afterwards: Sequence[Work]) -> list[tuple[list[Work], str | None]]:
+    """What is submitted together, and how it follows the first: each part of an array the part of the same number."""
+    followed = {work.folder.parent for work in afterwards}
+    followers = [work for work in afterwards if work.folder.parent in {one.folder for one in works}]
+    ordered = sorted(works, key=lambda work: work.folder not in followed)  # stable: the followers' order is the same
+    relation = "aftercorr" if len(works) > 1 else "afterok"
+    arrays = [(ordered, None), (followers, relation), ([work for work in afterwards if work not in followers], None)]
+    return [(group, relation) for group, relation in arrays if group]
 
 
 def _run_here(launch: Launch, here: Here) -> None:

@@ -15,8 +15,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge", "iproute2")
@@ -108,6 +108,15 @@ class ThrowawaySlurm:
             if time.monotonic() > end:
                 raise SlurmError(f"{what}: not within {seconds:.0f} s; the jobs: {self.states()}")
             time.sleep(0.1)
+
+    @contextmanager
+    def waiting(self, partition: str = "debug") -> Iterator[None]:
+        """Take jobs meanwhile, and let none of them begin."""
+        self.run("scontrol", "update", f"PartitionName={partition}", "State=DOWN")
+        try:
+            yield
+        finally:
+            self.run("scontrol", "update", f"PartitionName={partition}", "State=UP")
 
     def wait_until_quiet(self) -> None:
         """Wait until no job is going."""

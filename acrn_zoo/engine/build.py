@@ -13,6 +13,7 @@ from acrn_zoo.data.clips import ClipSampling
 from acrn_zoo.data.dataset import EvaluationDataset, TrainingDataset
 from acrn_zoo.data.folder import DatasetFolder, read_dataset_folder
 from acrn_zoo.data.transforms import ClipTransform, RandomAugmentation
+from acrn_zoo.download import sha256_of
 from acrn_zoo.engine.config import Config, DataConfig, ModelConfig, OptimizationConfig
 from acrn_zoo.engine.settings import OF_BACKBONE, OF_DETECTOR
 from acrn_zoo.engine.values import ConfigError, flag_of
@@ -128,6 +129,20 @@ def read_folder(config: Config) -> DatasetFolder:
         UserError: if it cannot be read.
     """
     return read_dataset_folder(require_data(config.data.data))
+
+
+def split_facts(folder: DatasetFolder, name: str) -> dict[str, object]:
+    """What decides the results on a part of a dataset, beside its videos, in words that people understand.
+
+    Raises:
+        UserError: if there is no such split, or a file of it cannot be read.
+    """
+    split = folder.split(name)
+    files = {"annotations": split.annotations, "excluded keyframes": split.excluded, "proposals": split.proposals}
+    return {
+        "classes": ", ".join(folder.label_map.categories),
+        **{f"SHA-256 of the {name}": path and sha256_of(path)[:12] for name, path in files.items()},
+    }
 
 
 def require_data(data: Path | None) -> Path:

@@ -19,13 +19,13 @@ from acrn_zoo.data.batch import Batch
 from acrn_zoo.data.dataset import EvaluationDataset, TrainingDataset
 from acrn_zoo.data.folder import DatasetFolder
 from acrn_zoo.data.loading import Loader, create_loader
-from acrn_zoo.download import sha256_of
 from acrn_zoo.engine.build import (
     create_evaluation_dataset,
     create_model,
     create_optimizer,
     create_training_dataset,
     read_folder,
+    split_facts,
 )
 from acrn_zoo.engine.config import Config, ConfigError, config_as_dict, config_from_dict
 from acrn_zoo.engine.distributed import Processes
@@ -221,13 +221,7 @@ def data_facts(config: Config) -> dict[str, object]:
     Raises:
         UserError: if the dataset folder cannot be read.
     """
-    folder = read_folder(config)
-    split = folder.split(config.data.train_split)
-    files = {"annotations": split.annotations, "excluded keyframes": split.excluded, "proposals": split.proposals}
-    return {
-        "classes": ", ".join(folder.label_map.categories),
-        **{f"SHA-256 of the {name}": path and sha256_of(path)[:12] for name, path in files.items()},
-    }
+    return split_facts(read_folder(config), config.data.train_split)
 
 
 def finished_result(folder: RunFolder, config: Config) -> tuple[int, dict[str, float]] | None:

@@ -107,6 +107,11 @@ class RunFolder:
             for path in self.root.glob(f".{name}.*{_PARTIAL}*"):
                 path.unlink(missing_ok=True)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to go on from."""
+        return self.done.exists() or bool(self._steps())
+
     def save(self, state: Mapping[str, Any]) -> Path:
         """Write a checkpoint, whole or not at all, and then remove the oldest.
 

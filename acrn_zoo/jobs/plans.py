@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,12 +13,15 @@ from acrn_zoo import cli
 from acrn_zoo.cli.evaluate import parse_flags as parse_evaluation
 from acrn_zoo.cli.train import parse_flags as parse_training
 from acrn_zoo.data.folder import read_dataset_folder
-from acrn_zoo.engine.build import read_folder, require_data, require_weights
+from acrn_zoo.download import sha256_of
+from acrn_zoo.engine.build import read_folder, require_data, require_weights, split_facts
 from acrn_zoo.engine.config import Config, config_as_dict, read_config, write_config
 from acrn_zoo.engine.evaluation_run import Request
 from acrn_zoo.engine.recipes import RECIPES
-from acrn_zoo.engine.state import require_same
+from acrn_zoo.engine.run import data_facts
+from acrn_zoo.engine.state import RunFolder, require_same, require_same_facts
 from acrn_zoo.engine.values import plain
+from acrn_zoo.files import write_json
 from acrn_zoo.jobs.prediction import PredictTask, find_videos, is_finished, is_merged, share_out
 from acrn_zoo.jobs.profiles import Profile
 from acrn_zoo.jobs.record import JobFolder
@@ -28,6 +32,9 @@ from acrn_zoo.models.relation import Relation
 from acrn_zoo.weights import resolve_detector
 
 DEFAULT_RECIPE = "slowfast_acrn_ava22"
+
+FACTS = "facts.json"
+"""Beside the settings of a training: on what data, and with how many processes it began."""
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -118,8 +125,7 @@ def plan_evaluation(
     root = (out or Path("runs") / f"evaluate_{recipe}").absolute()
     request = parse_evaluation(recipe, _with_data(flags, recipe, profile))
     weights, data = require_weights(request.weights), require_data(request.data)
-    read_dataset_folder(data)
-    resolve_detector(weights)
+    facts = {**_weights_facts(weights), **split_facts(read_dataset_folder(data), request.split)}
     request = replace(
         request,
         weights=_located(weights),
@@ -129,7 +135,8 @@ def plan_evaluation(
         json=(request.json or root / "score.json").absolute(),
         overwrite=True,
     )
-    work = Work(EvaluateTask(recipe, request), root, root, f"evaluate {recipe}", _as_json(recipe, request))
+    settings = {**_as_json(recipe, request), "facts": facts}
+    work = Work(EvaluateTask(recipe, request), root, root, f"evaluate {recipe}", settings)
     return Plan(root, (work,))
 
 
@@ -152,7 +159,9 @@ def plan_prediction(
     root = (out or Path("runs") / "predict").absolute()
     videos = find_videos(places)
     options = _prediction_options(videos[0], flags, device)
-    settings = {"version": 1, "task": "predict", **{name: plain(value) for name, value in vars(options).items()}}
+    facts = {**_weights_facts(options.weights), "SHA-256 of the boxes": _sha256(options.boxes)}
+    values = {name: plain(value) for name, value in vars(options).items()}
+    settings = {"version": 1, "task": "predict", **values, "facts": facts}
     left = [video for video in videos if not is_finished(root, video)]
     shares = share_out(left, num_shares) if left else [] if is_merged(root, videos) else [()]
     works = [
@@ -168,8 +177,13 @@ def plan_prediction(
     return Plan(root, tuple(works))
 
 
-def settle(run: RunDirectory, plan: Plan) -> None:
+def settle(run: RunDirectory, plan: Plan, num_processes: int) -> None:
     """Note the settings in the folders of the jobs, or make sure that they are those that are noted.
+
+    Args:
+        run: the run directory.
+        plan: what is to be done.
+        num_processes: of each job; a training goes on with as many as it has begun with.
 
     Raises:
         UserError: if a folder holds another run; then nothing was changed.
@@ -184,11 +198,18 @@ def settle(run: RunDirectory, plan: Plan) -> None:
         path, config = work.folder / "config.json", work.task.config
         if path.exists():
             require_same(read_config(path), config, work.folder)
-        new.append((path, config))
+        facts = {"processes": num_processes, **data_facts(config)}
+        if (noted := work.folder / FACTS).exists() and RunFolder(work.folder).has_begun:
+            require_same_facts(json.loads(noted.read_text(encoding="utf-8")), facts, work.folder)
+        new.append((path, config, facts))
     run.make()
-    for path, config in new:
+    for path, config, facts in new:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_config(path, config)
+        write_json(path.with_name(FACTS), facts)
+    for work in plan.afterwards:
+        work.folder.mkdir(parents=True, exist_ok=True)
+        write_json(work.folder / "config.json", work.settings)
 
 
 def combinations(sweep: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -258,7 +279,6 @@ def _prediction_options(video: Path, flags: Sequence[str], device: Device) -> ar
     for name in ("video", "out", "overwrite", "run"):
         delattr(options, name)
     options.device = settled_device(options.device, device)
-    resolve_detector(options.weights)
     options.weights = _located(options.weights)
     if options.boxes is not None:
         options.boxes = options.boxes.absolute()
@@ -293,6 +313,21 @@ def _settled(config: Config, device: Device) -> Config:
 def _located(weights: str) -> str:
     """The path of a file as one that holds in any folder; the name of a record as it is."""
     return str(Path(weights).absolute()) if Path(weights).exists() else weights
+
+
+def _weights_facts(weights: str) -> dict[str, object]:
+    """The content of a file of weights, which another of the same name may take the place of; a record's is fixed.
+
+    Raises:
+        WeightsError: if they are neither a record nor a file.
+    """
+    found = resolve_detector(weights)
+    return {"SHA-256 of the weights": _sha256(found if isinstance(found, Path) else None)}
+
+
+def _sha256(path: Path | None) -> str | None:
+    """The first digits of a file's; None where there is none."""
+    return sha256_of(path)[:12] if path is not None and path.is_file() else None
 
 
 def _with_data(flags: Sequence[str], recipe: str, profile: Profile) -> list[str]:

@@ -52,6 +52,11 @@ class PredictTask:
         """What it computes on."""
         return str(self.options.device)
 
+    @property
+    def keeps_progress(self) -> bool:
+        """Videos that are done stay done."""
+        return True
+
     def __call__(self, processes: Processes, stop_requested: Callable[[], bool]) -> bool:
         """Do those that are not finished, and merge the results if this was the last task.
 

@@ -31,6 +31,7 @@ class Profile:
         qos: quality of service.
         constraint: features that nodes must have.
         exclude: nodes that must not be taken.
+        gpu_type: kind of GPU, as the cluster calls it (``a100``), where it has several.
         memory: GB a node; 0 for all of it; the cluster's default if None.
         cpus_per_task: of every process: what it computes with, and its loader workers.
         minutes: time limit of a job, which is started again until it is done.
@@ -46,6 +47,7 @@ class Profile:
     qos: str | None = None
     constraint: str | None = None
     exclude: tuple[str, ...] = ()
+    gpu_type: str | None = None
     memory: int | None = None
     cpus_per_task: int | None = None
     minutes: int = 24 * 60

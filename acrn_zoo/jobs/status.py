@@ -34,6 +34,7 @@ DELAY = 60.0
 """Seconds after which everybody sees what a job wrote at its end."""
 TAIL = 20
 _SRUN = re.compile(r"srun: error: [^\n]*: tasks? [^\n]*")
+_TRACEBACK = b"Traceback (most recent call last)"
 _CONTROLLER = b"submitit.local._local"
 
 
@@ -204,7 +205,9 @@ def _words_of_srun(run: RunDirectory, status: JobStatus) -> str:
 
 def _last_words(run: RunDirectory, status: JobStatus) -> str:
     """Of a job that is gone without a traceback: killed, cancelled, out of time or memory."""
-    path = JobPaths(run.logs, status.job.job_id, 0).stderr
+    paths = [JobPaths(run.logs, status.job.job_id, rank).stderr for rank in range(status.job.num_processes)]
+    raised = (path for path in paths if path.exists() and _TRACEBACK in path.read_bytes())  # before the task began
+    path = next(raised, paths[0])
     title = f"{status.job.title} (job {status.job.job_id}) has ended: {status.state}"
     if not path.exists():
         return f"{title}, and has written nothing to {path}"

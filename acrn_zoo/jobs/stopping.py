@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from submitit.core.job_environment import JobEnvironment
+from submitit.core.utils import UncompletedJobError
 
 from acrn_zoo.jobs.task import JobError
 
@@ -74,7 +75,13 @@ class StopRequest:
             time.sleep(0.1)
         handler = self._previous[self.requeue]
         if self.requeue in self._received and callable(handler):
-            _insist(lambda: handler(self.requeue, None))
+            try:
+                _insist(lambda: handler(self.requeue, None))
+            except UncompletedJobError as error:  # out of time, and so often that another start would be no better
+                raise JobError(
+                    "The time limit is too short for this job, which is not put back into the queue: raise it with "
+                    f"--minutes, or minutes in the profile, and give the same command again ({error})"
+                ) from error
         raise JobError(
             "The job was asked to stop. All that is done is saved: give the same command again, or --resume, to go on"
         )

@@ -23,7 +23,7 @@ from acrn_zoo.jobs.task import JobError
 Cluster = Literal["slurm", "local", "debug"]
 
 MAX_TIMEOUTS = 1000
-"""So often submitit puts a job that ran into its time limit back into the queue: every time it has got further."""
+"""So often submitit puts a job that ran into its time limit back into the queue, where every time it gets further."""
 
 KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_", "SUBMITIT_PREEMPT_SIGNAL")
 """Variables of Slurm, or what they begin with, that say where and how to submit, and not what this process runs in."""
@@ -71,9 +71,9 @@ class Resources:
 class _Slurm(SlurmExecutor):
     """Submits to Slurm; shows what it would submit also where there is no Slurm."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, *, max_timeouts: int = MAX_TIMEOUTS) -> None:
         python = shlex.join([sys.executable, "-m", "acrn_zoo.jobs.hold_signal"])
-        super().__init__(logs, max_num_timeout=MAX_TIMEOUTS, python=python)
+        super().__init__(logs, max_num_timeout=max_timeouts, python=python)
 
     @classmethod
     def affinity(cls) -> int:
@@ -98,7 +98,7 @@ def slurm_parameters(
         code: the snapshot that it runs in.
         dependency: on another job, as sbatch takes it.
     """
-    cpus = profile.cpus_per_task
+    cpus, gpus = profile.cpus_per_task, resources.gpus_per_node
     own: dict[str, Any] = {"requeue": True, "chdir": str(code)}
     if dependency is not None:
         own["kill-on-invalid-dep"] = "yes"
@@ -112,7 +112,7 @@ def slurm_parameters(
         "time": resources.minutes,
         "nodes": resources.nodes,
         "ntasks_per_node": resources.tasks_per_node,
-        "gpus_per_node": resources.gpus_per_node or None,
+        "gpus_per_node": None if not gpus else gpus if profile.gpu_type is None else f"{profile.gpu_type}:{gpus}",
         "cpus_per_task": cpus,
         "mem": None if profile.memory is None else f"{profile.memory}GB",
         "partition": profile.partition,
@@ -156,7 +156,7 @@ def submit_to_slurm(jobs: Sequence[Job], logs: Path, parameters: dict[str, Any])
     """Submit jobs to Slurm; several as one array.
 
     Args:
-        jobs: that differ only in their tasks.
+        jobs: that differ only in their tasks, which are of one kind.
         logs: submitit's folder.
         parameters: those of :func:`slurm_parameters`.
 
@@ -166,7 +166,7 @@ def submit_to_slurm(jobs: Sequence[Job], logs: Path, parameters: dict[str, Any])
     Raises:
         JobError: if Slurm refuses, with what it says.
     """
-    executor = _Slurm(logs)
+    executor = _Slurm(logs, max_timeouts=_max_timeouts(jobs[0]))
     executor.update_parameters(**parameters)
     errors = StringIO()  # which submitit prints, too
     try:
@@ -187,17 +187,41 @@ def start_here(job: Job, logs: Path, resources: Resources, code: Path) -> Submis
         logs: submitit's folder.
         resources: what it takes: one node.
         code: the snapshot that it runs in.
+
+    Raises:
+        JobError: if GPUs are wanted of those that CUDA_VISIBLE_DEVICES names otherwise than by number.
     """
-    executor = LocalExecutor(logs, max_num_timeout=MAX_TIMEOUTS)
+    executor = LocalExecutor(logs, max_num_timeout=_max_timeouts(job))
     executor.update_parameters(
         timeout_min=resources.minutes,
         tasks_per_node=resources.tasks_per_node,
         gpus_per_node=resources.gpus_per_node,
+        visible_gpus=visible_gpus() if resources.gpus_per_node else (),
         signal_delay_s=resources.signal_seconds,
     )
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if resources.num_processes > 1 else {}
     with _without_own_job(), environment_variables(**threads), _working_in(code):
         return executor.submit(job)
+
+
+def visible_gpus() -> tuple[int, ...]:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves to this process; none where it leaves all of them.
+
+    Raises:
+        JobError: if it names them otherwise than by number, which submitit cannot hand on.
+    """
+    named = [text.strip() for text in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if text.strip()]
+    if strange := [text for text in named if not text.isdecimal()]:
+        raise JobError(
+            f"CUDA_VISIBLE_DEVICES has {', '.join(strange)}, and --cluster local takes GPUs by number alone: give "
+            "their numbers, as nvidia-smi -L shows them"
+        )
+    return tuple(int(text) for text in named)
+
+
+def _max_timeouts(job: Job) -> int:
+    """How often a job may run into its time limit: where each start begins anew, another would not get further."""
+    return MAX_TIMEOUTS if job.task.keeps_progress else 0
 
 
 def run_in_this_process(job: Job, logs: Path) -> None:

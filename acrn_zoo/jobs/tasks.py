@@ -27,6 +27,11 @@ class TrainTask:
         """What it computes on."""
         return self.config.run.device
 
+    @property
+    def keeps_progress(self) -> bool:
+        """It goes on from its checkpoints."""
+        return True
+
     def __call__(self, processes: Processes, stop_requested: Callable[[], bool]) -> bool:
         """Train until all epochs are done, or this is asked to stop."""
         return train(self.config, processes, report=TerminalReport(), stop_requested=stop_requested).is_finished
@@ -48,6 +53,11 @@ class EvaluateTask:
     def device(self) -> str:
         """What it computes on."""
         return self.request.device
+
+    @property
+    def keeps_progress(self) -> bool:
+        """It writes when it is done."""
+        return False
 
     def __call__(self, processes: Processes, stop_requested: Callable[[], bool]) -> bool:
         """Evaluate, print and write."""

@@ -19,6 +19,7 @@ class CountedTask:
 
     act: Callable[[Callable[[], bool]], bool] = lambda _: True
     device: str = "cpu"
+    keeps_progress: bool = True
     calls: list[Processes] = field(default_factory=list)
 
     def __call__(self, processes: Processes, stop_requested: Callable[[], bool]) -> bool:

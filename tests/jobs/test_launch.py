@@ -145,7 +145,40 @@ def test_sweep(launch: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     finish("out/seed-0_relation-acrn")
     assert run(launch, *arguments) == 0
     assert "#SBATCH --array=0-6%7" in lines_of("3.sh")
-    assert "#SBATCH --dependency=afterok:3" in lines_of("4.sh")  # no longer do they correspond
+    assert {"#SBATCH --array=0-6%7", "#SBATCH --dependency=aftercorr:3"} <= set(lines_of("4.sh"))
+    assert "job 5: evaluate small_world seed-0_relation-acrn\n" in capsys.readouterr().out  # follows nothing any more
+    assert not {"array", "dependency"} & set(Path("5.sh").read_text().split("--"))
+
+
+def test_part_of_a_sweep(launch: ModuleType, cluster: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    """What has failed begins again beside what is still going, whose evaluation waits for the next time."""
+    arguments = (*TRAIN, "--sweep", "seed=0,1,2", "--out", "out")
+    assert run(launch, *arguments) == 0
+    cluster("echo '1_0|RUNNING|None'; echo '1_1|FAILED|None'; echo '1_2|FAILED|None'")
+    assert run(launch, *arguments, "--evaluate") == 0
+    said = capsys.readouterr().out
+    assert "1_0  RUNNING" in said
+    assert [line for line in said.splitlines() if line.startswith("job ")][3:] == [
+        "job 2_0: train small_world seed-1",
+        "job 2_1: train small_world seed-2",
+        "job 3_0: evaluate small_world seed-1, aftercorr:2",
+        "job 3_1: evaluate small_world seed-2, aftercorr:2",
+    ]
+    cluster('for job in 1_0 2_0 2_1 3_0 3_1; do echo "$job|RUNNING|None"; done')
+    assert run(launch, *arguments, "--evaluate") == 0
+    assert "nothing was submitted" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("cluster")
+def test_another_number_of_processes(launch: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """A training that has begun goes on with as many; one that has not may take others."""
+    assert run(launch, *TRAIN, "--tasks-per-node", "2") == 0
+    assert run(launch, *TRAIN, "--tasks-per-node", "3") == 0
+    (Path("runs/small_world/checkpoints")).mkdir()
+    (Path("runs/small_world/checkpoints/step_00000004.pth")).touch()
+    assert run(launch, *TRAIN, "--tasks-per-node", "2") == 1
+    assert "began otherwise (processes: 3 before, 2 now)" in capsys.readouterr().err
+    assert not Path("3.sh").exists()
 
 
 @pytest.mark.usefixtures("cluster")

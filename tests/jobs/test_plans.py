@@ -229,11 +229,11 @@ def test_wrong_prediction(flags: list[str], message: str) -> None:
 def test_settles_training(root: Path) -> None:
     plan = train(root, sweep=("seed=0,1",))
     run = RunDirectory(plan.root)
-    settle(run, plan)
+    settle(run, plan, 1)
     assert [read_config(work.folder / "config.json").optimization.seed for work in plan.works] == [0, 1]
-    settle(run, train(root, "--keep-last", "5", sweep=("seed=0,1",)))
+    settle(run, train(root, "--keep-last", "5", sweep=("seed=0,1",)), 1)
     with pytest.raises(ConfigError, match=r"holds a run with other settings .optimization.epochs: \d+ before, 3 now"):
-        settle(run, train(root, "--epochs", "3", sweep=("seed=2,0",)))
+        settle(run, train(root, "--epochs", "3", sweep=("seed=2,0",)), 1)
     assert not (plan.root / "seed-2").exists()
 
 
@@ -244,11 +244,47 @@ def test_settles_others() -> None:
         return plan_prediction([Path("a.mp4")], flags, out=Path("out"), num_shares=2, device="cpu")
 
     run = RunDirectory(Path("out"))
-    settle(run, plan())
+    settle(run, plan(), 1)
     done = plan().works[0].folder / "DONE"
     done.parent.mkdir(parents=True)
     done.touch()
-    settle(run, plan())
+    settle(run, plan(), 1)
     assert not done.exists()  # the video has no results, whatever was done once
     with pytest.raises(JobError, match="out holds another run .top: 5 before, 3 now"):
-        settle(run, plan("--top", "3"))
+        settle(run, plan("--top", "3"), 1)
+
+
+def test_other_files_of_the_same_name(root: Path, tmp_path: Path) -> None:
+    """What is finished with one content is not finished with another."""
+    weights, boxes, video = tmp_path / "best.pth", tmp_path / "boxes.csv", tmp_path / "a.mp4"
+    for path in (weights, boxes, video):
+        path.write_bytes(b"1")
+
+    def evaluation() -> None:
+        flags = ["--weights", str(weights), "--data", str(root)]
+        plan = plan_evaluation("small_world", flags, out=Path("out"), profile=Profile(), device="cpu")
+        settle(RunDirectory(plan.root), plan, 1)
+
+    def prediction() -> None:
+        flags = ["--weights", str(weights), "--boxes", str(boxes)]
+        plan = plan_prediction([video], flags, out=Path("other"), num_shares=1, device="cpu")
+        settle(RunDirectory(plan.root), plan, 1)
+
+    evaluation()
+    prediction()
+    weights.write_bytes(b"2")
+    for again in (evaluation, prediction):
+        with pytest.raises(JobError, match="holds another run .facts: .*SHA-256 of the weights"):
+            again()
+    weights.write_bytes(b"1")
+    boxes.write_bytes(b"2")
+    evaluation()
+    with pytest.raises(JobError, match="SHA-256 of the boxes"):
+        prediction()
+
+
+def test_evaluation_after_training_has_settings(root: Path) -> None:
+    plan = train(root)
+    settle(RunDirectory(plan.root), plan, 1)
+    noted = json.loads((plan.afterwards[0].folder / "config.json").read_text())
+    assert noted["weights"] == str(plan.root / "best.pth")

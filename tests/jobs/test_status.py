@@ -139,6 +139,17 @@ def test_last_words(run: RunDirectory, tools: Tools, note: Note) -> None:
     assert "Killed\n" in text
 
 
+def test_last_words_of_a_process_that_failed_early(run: RunDirectory, tools: Tools, note: Note) -> None:
+    """Before its task began, so that nobody has written its traceback down."""
+    note(run, "12")
+    tools(squeue="echo '12|FAILED|NonZeroExitCode'")
+    (run.logs / "12_0_log.err").write_text("waiting\n")
+    (run.logs / "12_1_log.err").write_text("Traceback (most recent call last):\nImportError: of rank 1\n")
+    text = status.describe(run, status.statuses(run))
+    assert f"{run.logs / '12_1_log.err'}:\nTraceback" in text
+    assert "ImportError: of rank 1" in text
+
+
 def test_logs(run: RunDirectory, note: Note) -> None:
     note(run, "12")
     (run.logs / "12_1_log.out").write_text("of rank 1\n")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from submitit.core.utils import UncompletedJobError
 
 from acrn_zoo.jobs.stopping import StopRequest
 from acrn_zoo.jobs.task import JobError
@@ -37,6 +38,22 @@ def test_signals_set_flags(number: signal.Signals, submitit: list[int], capfd: p
     assert signal.getsignal(number) is before
     assert submitit == []
     assert capfd.readouterr().err.count(f"{number.name}: stopping") == 1
+
+
+def test_too_often_out_of_time() -> None:
+    """Submitit's own handler, in a job that may not run into its limit again."""
+
+    def refuse(_number: int, _frame: object) -> None:
+        raise UncompletedJobError("Job not requeued because: timed-out too many times.")
+
+    before = signal.signal(signal.SIGUSR2, refuse)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGUSR2)
+            with pytest.raises(JobError, match="time limit is too short.*--minutes.*timed-out too many times"):
+                stop.hand_back(waits=True)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from submitit.core.utils import DelayedSubmission
 from submitit.helpers import environment_variables
 
 from acrn_zoo.jobs.job import Job
@@ -17,6 +18,7 @@ from acrn_zoo.jobs.submission import (
     sbatch_text,
     slurm_parameters,
     submit_to_slurm,
+    visible_gpus,
 )
 from acrn_zoo.jobs.task import JobError
 
@@ -104,6 +106,8 @@ def test_batch_script(monkeypatch: pytest.MonkeyPatch) -> None:
         (Profile(), {}, (), ("--mem", "--cpus-per-task", "SRUN_CPUS", "--mail", "--exclude", "--wckey", "--array")),
         (Profile(), {"gpus_per_node": 0, "tasks_per_node": 2}, ("--ntasks-per-node=2",), ("--gpus",)),
         (Profile(), {"nodes": 1, "gpus_per_node": 1, "tasks_per_node": 1}, ("--gpus-per-node=1",), ("OMP_NUM",)),
+        (Profile(gpu_type="a100"), {}, ("--gpus-per-node=a100:8",), ()),
+        (Profile(gpu_type="a100"), {"gpus_per_node": 0, "tasks_per_node": 1}, (), ("a100",)),
         (Profile(memory=0), {}, ("--mem=0GB",), ()),
         (Profile(extra={"requeue": "no", "chdir": "/x"}), {}, ("--requeue=no", "--chdir=/x"), ()),
     ],
@@ -160,6 +164,33 @@ def test_submits_an_array(
     assert (environment["SLURM_CONF"], environment["SBATCH_ACCOUNT"]) == ("/etc/x", "us")
     assert environment["SUBMITIT_PREEMPT_SIGNAL"] == "USR1"  # which the batch script has, too
     assert not {"SLURM_JOB_ID", "RANK"} & set(environment)
+
+
+@pytest.mark.parametrize(("keeps_progress", "timeouts"), [(True, 1000), (False, 0)])
+def test_time_limits(
+    keeps_progress: bool, timeouts: int, tmp_path: Path, fake_sbatch: Callable[[str], None], counted_task: Any
+) -> None:
+    """What begins anew with every start would not get further with another."""
+    fake_sbatch("echo Submitted batch job 12")
+    (tmp_path / "bin" / "srun").symlink_to(tmp_path / "bin" / "sbatch")  # which submitit looks for
+    task = counted_task(keeps_progress=keeps_progress)
+    parameters = slurm_parameters("x", create_resources(), Profile(), CODE)
+    submit_to_slurm([Job(task, tmp_path / "own", 1, "x")], tmp_path / "logs", parameters)
+    assert DelayedSubmission.load(tmp_path / "logs" / "12_submitted.pkl")._timeout_countdown == timeouts
+
+
+@pytest.mark.parametrize(("named", "expected"), [(None, ()), ("", ()), ("4,5", (4, 5)), (" 3 ", (3,))])
+def test_visible_gpus(named: str | None, expected: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == expected
+
+
+def test_gpus_without_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-8d2")
+    with pytest.raises(JobError, match="CUDA_VISIBLE_DEVICES has GPU-8d2, and --cluster local takes GPUs by number"):
+        visible_gpus()
 
 
 def test_refusal(

@@ -53,13 +53,10 @@ def test_code_that_is_edited_while_a_job_waits(
     """The job runs the code as it was when it was submitted; the next launch takes the edited one."""
     own = Launcher(slurm, launch.profiles, checkout)
     run = SlurmRun(checkout.parent / "run")
-    slurm.run("scontrol", "update", "PartitionName=debug", "State=DOWN")  # jobs are taken, and wait
-    try:
+    with slurm.waiting():
         own(*training, *ONE, *SHORT, "--out", run.root)
         assert "PENDING" in own("--status", run.root)
         _edit(checkout, "        return train(", "        raise RuntimeError('edited')\n        return train(")
-    finally:
-        slurm.run("scontrol", "update", "PartitionName=debug", "State=UP")
     slurm.wait_for(lambda: run.is_done, "the end of the run")
     assert run.places[0]["code"].startswith(str(run.root / "code"))
     other = checkout.parent / "other"
@@ -120,6 +117,7 @@ def test_cancel_and_resume(slurm: ThrowawaySlurm, launch: Launcher, training: Fl
     launch(*training, *ONE, "--clips-per-process", 8, "--out", run.root)
     slurm.wait_for(lambda: run.has_reached(3), "the first steps")
     job_id = run.places[0]["job_id"]
+    os.kill(run.places[0]["process"], signal.SIGSTOP)  # else it may be done before the launcher has begun
     assert f"cancelled: {job_id}" in launch("--cancel", run.root)
     slurm.wait_for(lambda: slurm.states()[job_id] == "CANCELLED", "the end of the job", 60)
     assert not run.is_done
@@ -163,8 +161,9 @@ def test_sweep(launch: Launcher, training: Flags, tmp_path: Path) -> None:
 def test_starting_twice(slurm: ThrowawaySlurm, launch: Launcher, training: Flags, tmp_path: Path) -> None:
     """While a job of the run is going nothing is submitted, and when it is finished there is nothing to do."""
     command = (*training, *ONE, *SHORT, "--out", tmp_path / "run")
-    launch(*command)
-    assert "nothing was submitted" in launch(*command)
+    with slurm.waiting():
+        launch(*command)
+        assert "nothing was submitted" in launch(*command)
     slurm.wait_for(lambda: SlurmRun(tmp_path / "run").is_done, "the end of the run")
     slurm.wait_until_quiet()
     assert "nothing to do" in launch(*command)
