@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import signal
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,12 @@ def test_one_process_raises(slurm: ThrowawaySlurm, launch: Launcher, two_process
     own = Launcher(slurm, launch.profiles, checkout)
     run = SlurmRun(checkout.parent / "run")
     said = own(*two_processes, "--out", run.root, "--wait", status=1)
-    assert slurm.states()[run.places[0]["job_id"]] == "FAILED"
+    job_id = run.places[0]["job_id"]
+    assert slurm.states()[job_id] == "FAILED"
+    ended = re.search(r"EndTime=(\S+)", slurm.run("scontrol", "show", "job", job_id))
+    assert ended is not None
+    failed = min(path.stat().st_mtime for path in (run.root / "failures").iterdir())
+    assert datetime.fromisoformat(ended[1]).timestamp() - failed < 15
     status = own("--status", run.root)
     assert status.splitlines()[0].endswith("has failed; the process that failed first:")
     assert "RuntimeError: the second one gives up" in status
