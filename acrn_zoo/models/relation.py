@@ -116,7 +116,7 @@ class PooledScene(RelationHead):
 
     def forward(self, actors: Tensor, scene: Tensor, clip_index: Tensor) -> Tensor:
         """Return features ``[R, D]`` of every actor and the summary of its scene."""
-        summary = scene.amax(dim=(-2, -1))[clip_index]
+        summary = scene.amax(dim=(-2, -1)).index_select(0, clip_index)
         paired = self.pair(torch.cat([actors.amax(dim=(-2, -1)), summary], dim=1))
         return F.dropout(self.context(paired), p=self.dropout, training=self.training)
 

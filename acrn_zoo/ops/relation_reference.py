@@ -40,6 +40,6 @@ def relation_reference(
     """
     height, width = scene.shape[-2:]
     tiled = actors[:, :, None, None].expand(-1, -1, height, width)
-    paired = pair(torch.cat([tiled, scene[clip_index]], dim=1).unsqueeze(2))
+    paired = pair(torch.cat([tiled, scene.index_select(0, clip_index)], dim=1).unsqueeze(2))
     related = F.dropout(context(paired).squeeze(2), p=dropout)
     return related.amax(dim=(-2, -1)), related if with_map else None

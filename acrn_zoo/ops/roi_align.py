@@ -28,7 +28,7 @@ def separable_roi_align(scene: Tensor, rois: Tensor, output_size: int, spatial_s
     x1, y1, x2, y2 = (rois[:, 1:].detach() * spatial_scale - 0.5).unbind(dim=1)
     rows = _weights(y1, y2 - y1, output_size, height).unsqueeze(1)
     columns = _weights(x1, x2 - x1, output_size, width).unsqueeze(1)
-    return rows @ scene[rois[:, 0].long()] @ columns.transpose(-2, -1)
+    return rows @ scene.index_select(0, rois[:, 0].long()) @ columns.transpose(-2, -1)
 
 
 def _weights(start: Tensor, length: Tensor, bins: int, cells: int) -> Tensor:
