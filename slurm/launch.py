@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +32,7 @@ from acrn_zoo.jobs.submission import (  # noqa: E402
 )
 from acrn_zoo.jobs.task import JobError  # noqa: E402
 
+PROFILES = ROOT / "slurm" / "profiles.toml"
 NUM_GPUS = 8
 NUM_SHARES = 8
 
@@ -61,7 +62,7 @@ def _run(command: list[str]) -> int:
                 f"{' '.join(flags)}: these flags are of a launch, and nothing new is launched: leave them out"
             )
         return _look_after(options, RunDirectory(looked))
-    if options.profile is None and not options.profiles.exists():
+    if options.profile is None and options.profiles == PROFILES and not PROFILES.exists():
         profile = Profile()
     else:
         profile = read_profile(options.profiles, options.profile or DEFAULT)
@@ -149,7 +150,7 @@ def _create_parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("where")
     where.add_argument("--cluster", choices=("slurm", "local", "debug"), default="slurm", help="debug: in this process")
     where.add_argument("--profile", metavar="NAME", help=f"facts of the cluster; {DEFAULT} if not given")
-    where.add_argument("--profiles", type=Path, default=ROOT / "slurm" / "profiles.toml", metavar="FILE")
+    where.add_argument("--profiles", type=Path, default=PROFILES, metavar="FILE")
     where.add_argument("--nodes", type=positive, default=1, help="machines of a job; 1 if not given")
     where.add_argument(
         "--gpus-per-node", type=natural, metavar="N", help=f"{NUM_GPUS}, or 1 to predict; 0 for CPUs alone"
@@ -255,12 +256,17 @@ def _begin(launch: Launch, command: list[str]) -> "Here | str":
     going = [one for one in status.statuses(run) if one.is_going] if run.jobs.exists() else []
     if going:
         print(status.describe(run, going))
-    works, afterwards = _to_begin(plan, {run.root / one.job.group for one in going})
+    groups = {run.root / one.job.group for one in going}
+    works, afterwards = _to_begin(plan, groups)
     if going and (launch.cluster != "slurm" or (not works and not afterwards)):
         print("These jobs of this run are still going: nothing was submitted.")
+        if any(work.group not in groups for work in _unfinished(plan.afterwards)):
+            print("Their evaluation is not among them: give the same command again when they have ended.")
         return GOING
-    plans.settle(run, plan, launch.resources.num_processes)
-    works, afterwards = _to_begin(plan, {run.root / one.job.group for one in going})  # settled anew, parts begin anew
+    free = [work for work in plan.works if work.group not in groups]
+    followers = [work for work in plan.afterwards if not {work.group, work.folder.parent} & groups]
+    plans.settle(run, replace(plan, works=tuple(free), afterwards=tuple(followers)), launch.resources.num_processes)
+    works, afterwards = _to_begin(plan, groups)  # settled anew, parts of a prediction begin anew
     if not works and not afterwards:
         print(f"{run.root}: all is finished, and there is nothing to do")
         return FINISHED

@@ -22,7 +22,7 @@ from acrn_zoo.engine.run import data_facts
 from acrn_zoo.engine.state import RunFolder, require_same, require_same_facts
 from acrn_zoo.engine.values import plain
 from acrn_zoo.files import write_json
-from acrn_zoo.jobs.prediction import PredictTask, find_videos, is_finished, is_merged, share_out
+from acrn_zoo.jobs.prediction import PredictTask, find_videos, is_finished, is_merged, require_same_videos, share_out
 from acrn_zoo.jobs.profiles import Profile
 from acrn_zoo.jobs.record import JobFolder
 from acrn_zoo.jobs.run_directory import RunDirectory
@@ -101,7 +101,12 @@ def plan_training(
     require_recipe(recipe)
     given = [*_with_data(flags, recipe, profile), *(() if out is None else ("--out", str(out)))]
     base = _settled(parse_training(recipe, given), device)
-    read_folder(base)
+    data = read_folder(base)
+    if with_evaluation and base.data.val_split not in data.splits:
+        raise JobError(
+            f"{data.root} has no split {base.data.val_split!r} for --evaluate: name another with --val-split, or leave "
+            "out --evaluate"
+        )
     works = []
     for name, own in combinations(sweep):
         folder = ("--out", str(base.run.out / name)) if name else ()
@@ -153,11 +158,12 @@ def plan_prediction(
         device: what ``auto`` comes to, given the GPUs that are asked for.
 
     Raises:
-        UserError: if a video is not there, or a setting is wrong.
+        UserError: if a video is not there or has the name of another that was labelled, or a setting is wrong.
         SystemExit: if a flag is wrong.
     """
     root = (out or Path("runs") / "predict").absolute()
     videos = find_videos(places)
+    require_same_videos(root, videos)
     options = _prediction_options(videos[0], flags, device)
     facts = {**_weights_facts(options.weights), "SHA-256 of the boxes": _sha256(options.boxes)}
     values = {name: plain(value) for name, value in vars(options).items()}
@@ -182,13 +188,13 @@ def settle(run: RunDirectory, plan: Plan, num_processes: int) -> None:
 
     Args:
         run: the run directory.
-        plan: what is to be done.
+        plan: what is to be done, but for what is going.
         num_processes: of each job; a training goes on with as many as it has begun with.
 
     Raises:
         UserError: if a folder holds another run; then nothing was changed.
     """
-    new = []
+    new: list[tuple[Path, Config, dict[str, object] | None]] = []
     for work in plan.works:
         if not isinstance(work.task, TrainTask):
             run.settle_config(work.settings)
@@ -199,14 +205,17 @@ def settle(run: RunDirectory, plan: Plan, num_processes: int) -> None:
         if path.exists():
             require_same(read_config(path), config, work.folder)
         facts = {"processes": num_processes, **data_facts(config)}
-        if (noted := work.folder / FACTS).exists() and RunFolder(work.folder).has_begun:
+        noted, has_begun = work.folder / FACTS, RunFolder(work.folder).has_begun
+        if has_begun and noted.exists():
             require_same_facts(json.loads(noted.read_text(encoding="utf-8")), facts, work.folder)
-        new.append((path, config, facts))
+        # One that was begun without this launcher knows its facts itself, and the job compares them.
+        new.append((path, config, None if has_begun else facts))
     run.make()
-    for path, config, facts in new:
+    for path, config, begun_with in new:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_config(path, config)
-        write_json(path.with_name(FACTS), facts)
+        if begun_with is not None:
+            write_json(path.with_name(FACTS), begun_with)
     for work in plan.afterwards:
         work.folder.mkdir(parents=True, exist_ok=True)
         write_json(work.folder / "config.json", work.settings)

@@ -3,12 +3,14 @@
 ::
 
     OUT/videos/NAME.csv, .jsonl, _annotated.mp4    of each video; there when it is finished
+    OUT/sources/NAME.json                          which video that is
     OUT/locks/NAME                                 held by the process that is at a video
     OUT/predictions.csv, predictions.jsonl         all videos, one after the other, when the last is finished
     OUT/merged.json                                which videos these two hold; written behind them
 """
 
 import argparse
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -110,6 +112,8 @@ class PredictTask:
             )
             try:
                 record(found, recorder, None, _Stop(stop_requested))
+                _source_file(self.out, video).parent.mkdir(exist_ok=True)
+                write_json(_source_file(self.out, video), source_of(video))
                 for path in reversed(recorder.paths):  # the CSV file, which says that it is finished, comes last
                     if path.exists():
                         path.replace(self.out / "videos" / path.name)
@@ -186,6 +190,45 @@ def share_out(videos: Sequence[Path], num_shares: int) -> list[tuple[Path, ...]]
 def is_finished(out: Path, video: Path) -> bool:
     """Whether the results of a video are there."""
     return (out / "videos" / f"{video.stem}.csv").exists()
+
+
+def require_same_videos(out: Path, videos: Sequence[Path]) -> None:
+    """Refuse videos that have the names of others whose results are there.
+
+    Raises:
+        JobError: for the first of them.
+    """
+    for video in videos:
+        try:
+            noted = json.loads(_source_file(out, video).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # not finished
+        found = source_of(video)
+        if is_finished(out, video) and noted["content"] != found["content"]:
+            raise JobError(
+                f"{out / 'videos' / video.stem}.csv is of {noted['path']}, and {video} is another video, or was "
+                "changed since: choose another directory with --out, rename it, or delete that file to label it anew"
+            )
+
+
+def source_of(video: Path) -> dict[str, str]:
+    """Where a video is, and what tells it from others, wherever it is moved or copied to.
+
+    Args:
+        video: a file, known by its size and its first megabyte, or a folder of frames, by their names and sizes.
+    """
+    if video.is_dir():
+        text = "\n".join(sorted(f"{path.name} {path.stat().st_size}" for path in video.iterdir()))
+        digest = hashlib.sha256(text.encode())
+    else:
+        digest = hashlib.sha256(str(video.stat().st_size).encode())
+        with video.open("rb") as file:
+            digest.update(file.read(1 << 20))
+    return {"path": str(video), "content": digest.hexdigest()[:16]}
+
+
+def _source_file(out: Path, video: Path) -> Path:
+    return out / "sources" / f"{video.stem}.json"
 
 
 def merge(out: Path, videos: Sequence[Path]) -> bool:

@@ -118,9 +118,12 @@ class RunDirectory:
         plain = json.loads(json.dumps(config))
         if self.config.exists():
             old = json.loads(self.config.read_text(encoding="utf-8"))
+            old, plain = _entries(old), _entries(plain)
             changed = sorted(name for name in {*old, *plain} if old.get(name) != plain.get(name))
             if changed:
-                listed = "; ".join(f"{name}: {old.get(name)} before, {plain.get(name)} now" for name in changed)
+                listed = "; ".join(
+                    f"{name}: {old.get(name)!s:.100} before, {plain.get(name)!s:.100} now" for name in changed
+                )
                 raise JobError(f"{self.root} holds another run ({listed:.500}): choose another directory with --out")
             return
         self.make()
@@ -150,12 +153,10 @@ class RunDirectory:
             The number of the launch.
         """
         folder = self._next_launch()
-        content = {"command": list(command), "folder": str(Path.cwd()), "code": str(code), "time": now()}
-        write_json(folder / "command.json", content)
-        if source == code:  # launched from the snapshot itself: its origin is that of the launch which took it
-            taken = next(path for path in sorted(self.launches.glob("*/command.json")) if _code_of(path) == str(code))
+        taken = [path for path in sorted(self.launches.glob("*/command.json")) if _code_of(path) == code.resolve()]
+        if source.resolve() == code.resolve() and taken:  # launched from a snapshot: its origin is that of the first
             for name in ("git.txt", "git.diff"):
-                shutil.copyfile(taken.with_name(name), folder / name)
+                shutil.copyfile(taken[0].with_name(name), folder / name)
         else:
             commit = _git(source, "log", "-1", "--format=%H %cI %s")
             status = _git(source, "status", "--short")
@@ -163,6 +164,8 @@ class RunDirectory:
             (folder / "git.diff").write_text(_git(source, "diff", "HEAD"), encoding="utf-8")
         packages = sorted({f"{one.metadata['Name']}=={one.version}" for one in distributions()})
         (folder / "packages.txt").write_text("\n".join(packages) + "\n", encoding="utf-8")
+        content = {"command": list(command), "folder": str(Path.cwd()), "code": str(code), "time": now()}
+        write_json(folder / "command.json", content)  # last, so that a launch that has one is whole
         return int(folder.name)
 
     def last_launch(self) -> dict[str, Any]:
@@ -206,9 +209,15 @@ class RunDirectory:
                 return folder
 
 
-def _code_of(command: Path) -> object:
-    """The snapshot of a launch."""
-    return json.loads(command.read_text(encoding="utf-8"))["code"]
+def _code_of(command: Path) -> Path:
+    """The snapshot of a launch, by whatever links it was named then."""
+    return Path(json.loads(command.read_text(encoding="utf-8"))["code"]).resolve()
+
+
+def _entries(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with those of the facts one by one."""
+    facts = settings.get("facts")
+    return {**settings, "facts": None, **facts} if isinstance(facts, dict) else settings
 
 
 def _git(folder: Path, *command: str) -> str:

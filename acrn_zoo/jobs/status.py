@@ -1,6 +1,5 @@
 """How the jobs of a run directory are: in the queue, running, ended, finished, failed and why."""
 
-import getpass
 import os
 import re
 import shutil
@@ -33,8 +32,10 @@ PATIENCE = 600.0
 DELAY = 60.0
 """Seconds after which everybody sees what a job wrote at its end."""
 TAIL = 20
+MOST_BYTES = 1 << 20
+"""Of the end of what a process wrote, in which its last words are looked for."""
 _SRUN = re.compile(r"srun: error: [^\n]*: tasks? [^\n]*")
-_TRACEBACK = b"Traceback (most recent call last)"
+_TRACEBACK = "Traceback (most recent call last)"
 _CONTROLLER = b"submitit.local._local"
 
 
@@ -162,7 +163,7 @@ def _queue(job_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     """State and reason of the user's jobs that Slurm still knows."""
     if not job_ids:
         return {}
-    command = ["squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}", "--format=%i|%T|%r"]
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i|%T|%r"]
     done = _run(command)
     if done is None or done.returncode:
         said = "there is no squeue on PATH" if done is None else done.stderr.strip()
@@ -198,20 +199,30 @@ def _state_here(job: Submitted) -> str:
 def _words_of_srun(run: RunDirectory, status: JobStatus) -> str:
     """How the processes of the last start have ended: one that was killed has left no traceback of its own."""
     path = JobPaths(run.logs, status.job.job_id, 0).stderr
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    last = text[text.rfind(f"job {status.job.job_id}, start ") + 1 :]
+    last = _of_last_start(path, status.job.job_id) if path.exists() else ""
     return "".join(f"{line}\n" for line in _SRUN.findall(last))
+
+
+def _of_last_start(path: Path, job_id: str) -> str:
+    """What a process has written since the job began for the last time; of a long text the end."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - MOST_BYTES, 0))
+        text = file.read().decode(errors="replace")
+    return text[text.rfind(f"job {job_id}, start ") + 1 :]
 
 
 def _last_words(run: RunDirectory, status: JobStatus) -> str:
     """Of a job that is gone without a traceback: killed, cancelled, out of time or memory."""
     paths = [JobPaths(run.logs, status.job.job_id, rank).stderr for rank in range(status.job.num_processes)]
-    raised = (path for path in paths if path.exists() and _TRACEBACK in path.read_bytes())  # before the task began
-    path = next(raised, paths[0])
+    texts = {path: _of_last_start(path, status.job.job_id) for path in paths if path.exists()}
+    path = paths[0]
+    if not (_SRUN.search(texts.get(path, "")) or "CANCELLED" in texts.get(path, "")):
+        path = next((one for one, text in texts.items() if _TRACEBACK in text), path)  # raised before the task began
     title = f"{status.job.title} (job {status.job.job_id}) has ended: {status.state}"
     if not path.exists():
         return f"{title}, and has written nothing to {path}"
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+    text = texts[path]
+    lines = text[max(text.rfind(_TRACEBACK), 0) :].splitlines()[-TAIL:]
     return "\n".join([f"{title}. The last lines of {path}:", *lines, ""])
 
 

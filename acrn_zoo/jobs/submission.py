@@ -220,8 +220,12 @@ def visible_gpus() -> tuple[int, ...]:
 
 
 def _max_timeouts(job: Job) -> int:
-    """How often a job may run into its time limit: where each start begins anew, another would not get further."""
-    return MAX_TIMEOUTS if job.task.keeps_progress else 0
+    """How often a job may run into its time limit.
+
+    Where each start begins anew, a third would not get further. The second is for one that was preempted late, which
+    submitit takes for having run into its limit.
+    """
+    return MAX_TIMEOUTS if job.task.keeps_progress else 1
 
 
 def run_in_this_process(job: Job, logs: Path) -> None:

@@ -147,7 +147,7 @@ def test_sweep(launch: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert "#SBATCH --array=0-6%7" in lines_of("3.sh")
     assert {"#SBATCH --array=0-6%7", "#SBATCH --dependency=aftercorr:3"} <= set(lines_of("4.sh"))
     assert "job 5: evaluate small_world seed-0_relation-acrn\n" in capsys.readouterr().out  # follows nothing any more
-    assert not {"array", "dependency"} & set(Path("5.sh").read_text().split("--"))
+    assert not [line for line in lines_of("5.sh") if "--array" in line or "--dependency" in line]
 
 
 def test_part_of_a_sweep(launch: ModuleType, cluster: Install, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +166,35 @@ def test_part_of_a_sweep(launch: ModuleType, cluster: Install, capsys: pytest.Ca
     ]
     cluster('for job in 1_0 2_0 2_1 3_0 3_1; do echo "$job|RUNNING|None"; done')
     assert run(launch, *arguments, "--evaluate") == 0
-    assert "nothing was submitted" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "nothing was submitted" in said
+    assert "Their evaluation is not among them" in said  # that of seed 0
+
+
+def test_a_part_that_is_going_keeps_its_facts(launch: ModuleType, cluster: Install) -> None:
+    arguments = (*TRAIN, "--sweep", "seed=0,1", "--out", "out", "--tasks-per-node")
+    assert run(launch, *arguments, "2") == 0
+    cluster("echo '1_0|RUNNING|None'; echo '1_1|FAILED|None'")
+    assert run(launch, *arguments, "3") == 0
+    facts = [json.loads(Path(f"out/seed-{seed}/facts.json").read_text())["processes"] for seed in (0, 1)]
+    assert facts == [2, 3]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_resume_through_a_link(launch: ModuleType, work_folder: Path) -> None:
+    """A run directory that lies elsewhere: the launcher of its snapshot knows itself by another path."""
+    (work_folder / "elsewhere").mkdir()
+    Path("runs").symlink_to("elsewhere")
+    assert run(launch, *TRAIN) == 0
+    for _ in range(2):
+        assert run(launch, "--resume", "runs/small_world") == 0
+    launches = Path("runs/small_world/launches")
+    assert [(launches / name / "git.txt").exists() for name in ("001", "002", "003")] == [True] * 3
+
+
+def test_no_such_profiles(launch: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch.main([*TRAIN, "--profiles", "typo.toml", "--dry-run"]) == 1
+    assert "typo.toml" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("cluster")

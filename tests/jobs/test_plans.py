@@ -10,6 +10,7 @@ from acrn_zoo.engine.config import ConfigError, read_config
 from acrn_zoo.engine.recipes import RECIPES
 from acrn_zoo.errors import UserError
 from acrn_zoo.jobs.plans import (
+    FACTS,
     Plan,
     ablation,
     combinations,
@@ -254,6 +255,23 @@ def test_settles_others() -> None:
         settle(run, plan("--top", "3"), 1)
 
 
+def test_a_run_that_began_without_the_launcher_is_left_to_its_job(root: Path) -> None:
+    """What is not noted is not known: 8 processes are not what it began with because somebody asks for them."""
+    plan = plan_training("small_world", ["--data", str(root)], out=Path("out"), profile=Profile(), device="cpu")
+    run, checkpoints = RunDirectory(plan.root), plan.root / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "step_00000004.pth").touch()
+    settle(run, plan, 8)
+    settle(run, plan, 4)
+    assert not (plan.root / FACTS).exists()
+
+
+def test_evaluation_after_a_training_needs_its_split(root: Path) -> None:
+    flags = ["--data", str(root), "--val-split", "other"]
+    with pytest.raises(JobError, match="has no split 'other' for --evaluate"):
+        plan_training("small_world", flags, with_evaluation=True, profile=Profile(), device="cpu")
+
+
 def test_other_files_of_the_same_name(root: Path, tmp_path: Path) -> None:
     """What is finished with one content is not finished with another."""
     weights, boxes, video = tmp_path / "best.pth", tmp_path / "boxes.csv", tmp_path / "a.mp4"
@@ -274,7 +292,7 @@ def test_other_files_of_the_same_name(root: Path, tmp_path: Path) -> None:
     prediction()
     weights.write_bytes(b"2")
     for again in (evaluation, prediction):
-        with pytest.raises(JobError, match="holds another run .facts: .*SHA-256 of the weights"):
+        with pytest.raises(JobError, match=r"holds another run \(SHA-256 of the weights: \w+ before, \w+ now\):"):
             again()
     weights.write_bytes(b"1")
     boxes.write_bytes(b"2")

@@ -5,6 +5,7 @@ import copy
 import fcntl
 import multiprocessing
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 
 from acrn_zoo import cli
 from acrn_zoo.engine.distributed import Processes
-from acrn_zoo.jobs.prediction import PredictTask, find_videos, is_finished, merge, share_out
+from acrn_zoo.jobs.prediction import PredictTask, find_videos, is_finished, merge, require_same_videos, share_out
 from acrn_zoo.jobs.task import JobError
 from acrn_zoo.models import ActionDetector
 from acrn_zoo.structures import Preprocessing
@@ -129,11 +130,13 @@ def test_a_video_that_another_process_is_at(task: PredictTask) -> None:
     if other == 0:
         hold(task.out / "locks" / "b", theirs)
         os._exit(0)
-    mine.recv()
-    assert task(Processes(), never) is True
-    assert results(task) == ["a.csv", "a.jsonl", "c.csv", "c.jsonl"]
-    mine.send("enough")
-    os.waitpid(other, 0)
+    try:
+        mine.recv()
+        assert task(Processes(), never) is True
+        assert results(task) == ["a.csv", "a.jsonl", "c.csv", "c.jsonl"]
+    finally:
+        mine.send("enough")
+        os.waitpid(other, 0)
 
 
 def test_a_video_without_keyframes_is_finished_too(task: PredictTask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +150,21 @@ def test_merges_only_what_is_complete(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.csv").touch()
     assert merge(tmp_path, [Path("a.mp4"), Path("b.mp4")]) is False
+
+
+def test_another_video_of_the_same_name(task: PredictTask, tmp_path: Path) -> None:
+    assert task(Processes(), never)
+    require_same_videos(task.out, task.everything)
+    old = task.videos[0]
+    moved = tmp_path / "moved" / old.name
+    moved.parent.mkdir()
+    moved.write_bytes(old.read_bytes())
+    require_same_videos(task.out, [moved])
+    moved.write_bytes(old.read_bytes() + b" ")
+    with pytest.raises(JobError, match=rf"{old.stem}.csv is of {re.escape(str(old))}, and {re.escape(str(moved))} is"):
+        require_same_videos(task.out, [moved])
+    (task.out / "videos" / f"{old.stem}.csv").unlink()
+    require_same_videos(task.out, [moved])
 
 
 def test_find_videos(tmp_path: Path) -> None:
