@@ -318,7 +318,8 @@ def validate(
     if run.validation is None or not is_due:
         return None, False
     _share_statistics(run)
-    with report.progress("validation", len(run.validation.dataset)) as bar:
+    views = max(len(config.data.eval_scales), 1)
+    with report.progress("validation", len(run.validation.dataset) * views) as bar:
         evaluation = evaluate(
             run.learner.result,
             run.validation.dataset,
