@@ -112,6 +112,11 @@ class RunFolder:
         """Whether there is anything to go on from."""
         return self.done.exists() or bool(self._steps())
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of the newest checkpoint; 0 without any."""
+        return max((number for number, _ in self._steps_by_number()), default=0)
+
     def save(self, state: Mapping[str, Any]) -> Path:
         """Write a checkpoint, whole or not at all, and then remove the oldest.
 

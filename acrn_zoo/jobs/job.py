@@ -14,7 +14,10 @@ from acrn_zoo.engine.distributed import processes
 from acrn_zoo.jobs.place import Place, facts_of, find_place, line_of, require_code, require_processes
 from acrn_zoo.jobs.record import JobFolder
 from acrn_zoo.jobs.stopping import StopRequest
-from acrn_zoo.jobs.task import Task
+from acrn_zoo.jobs.task import JobError, Task
+
+MAX_STARTS = 5
+"""So often a job may be stopped at the same point before it fails."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Job:
             # Inside, before the others hear of a failure because this process leaves them.
             with processes(self.task.device) as group, folder.failures_recorded(place):
                 is_finished = self.task(group, stop)
+                if place.rank == 0 and not is_finished:
+                    self._require_progress(folder, place)
             if place.rank == 0 and is_finished:
                 folder.finish(place)
             elif place.rank == 0:
@@ -62,6 +67,15 @@ class Job:
     def checkpoint(self) -> DelayedSubmission:
         """What submitit puts into the queue again: the same, which goes on by itself from its files."""
         return DelayedSubmission(self)
+
+    def _require_progress(self, folder: JobFolder, place: Place) -> None:
+        """Break the circle of a job that its time limit ends again and again at the same point."""
+        progress = self.task.progress()
+        if progress is not None and folder.note_stop(place, progress) >= MAX_STARTS:
+            raise JobError(
+                f"The job was stopped {MAX_STARTS} times in a row without getting further. If that was its time limit, "
+                "give the same command again with more --minutes; if it was preempted so often, give it again"
+            )
 
     def _begin(self, place: Place, folder: JobFolder) -> None:
         facts = facts_of(place)

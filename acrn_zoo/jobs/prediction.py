@@ -54,10 +54,9 @@ class PredictTask:
         """What it computes on."""
         return str(self.options.device)
 
-    @property
-    def keeps_progress(self) -> bool:
-        """Videos that are done stay done."""
-        return True
+    def progress(self) -> int:
+        """How many of its videos are done, and stay so."""
+        return sum(is_finished(self.out, video) for video in self.videos)
 
     def __call__(self, processes: Processes, stop_requested: Callable[[], bool]) -> bool:
         """Do those that are not finished, and merge the results if this was the last task.

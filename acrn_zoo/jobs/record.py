@@ -5,6 +5,7 @@
     FOLDER/ranks/JOB.ATTEMPT.RANK.json       where each process runs
     FOLDER/failures/JOB.ATTEMPT.RANK.txt     the traceback of a process that failed
     FOLDER/DONE                              the job is finished: a further start has nothing to do
+    FOLDER/stops.json                        how far it was when it was last stopped, and how often in a row
 """
 
 import json
@@ -34,6 +35,7 @@ class JobFolder:
         self.ranks = root / "ranks"
         self.failures = root / "failures"
         self.done = root / "DONE"
+        self.stops = root / "stops.json"
 
     def begin(self, place: Place, facts: dict[str, Any]) -> None:
         """Note where a process runs.
@@ -65,6 +67,21 @@ class JobFolder:
         """Say that the job is finished."""
         with replacing(self.done) as partial:
             partial.write_text(f"job {place.job_id}, {now()}\n", encoding="utf-8")
+
+    def note_stop(self, place: Place, progress: int) -> int:
+        """Note how far the job was when it was stopped.
+
+        Returns:
+            How many starts of it in a row, this one included, were stopped there.
+        """
+        try:
+            before = json.loads(self.stops.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = {}
+        is_same = (before.get("job_id"), before.get("progress")) == (place.job_id, progress)
+        times = before["times"] + 1 if is_same else 1
+        write_json(self.stops, {"job_id": place.job_id, "progress": progress, "times": times})
+        return times
 
     def places(self, job_id: str) -> list[dict[str, Any]]:
         """What the processes of the last start of a job have told of themselves, in the order of their ranks."""

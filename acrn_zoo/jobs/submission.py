@@ -225,7 +225,7 @@ def _max_timeouts(job: Job) -> int:
     Where each start begins anew, a third would not get further. The second is for one that was preempted late, which
     submitit takes for having run into its limit.
     """
-    return MAX_TIMEOUTS if job.task.keeps_progress else 1
+    return 1 if job.task.progress() is None else MAX_TIMEOUTS
 
 
 def run_in_this_process(job: Job, logs: Path) -> None:

@@ -22,9 +22,8 @@ class Task(Protocol):
     def device(self) -> str:
         """What it computes on, as :func:`acrn_zoo.engine.distributed.processes` takes it."""
 
-    @property
-    def keeps_progress(self) -> bool:
-        """Whether a start that is ended early has got the next one further; else the next one begins anew."""
+    def progress(self) -> int | None:
+        """How far it has got, a number that grows, as its files say; None if every start begins anew."""
 
     def __call__(self, processes: Processes, stop_requested: Callable[[], bool]) -> bool:
         """Do it, or what is left of it.

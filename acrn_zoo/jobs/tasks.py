@@ -9,6 +9,7 @@ from acrn_zoo.engine.config import Config
 from acrn_zoo.engine.distributed import Processes
 from acrn_zoo.engine.evaluation_run import OF_RECIPE, Request, evaluate_request
 from acrn_zoo.engine.logs import TerminalReport
+from acrn_zoo.engine.state import RunFolder
 from acrn_zoo.engine.train import train
 
 
@@ -27,10 +28,9 @@ class TrainTask:
         """What it computes on."""
         return self.config.run.device
 
-    @property
-    def keeps_progress(self) -> bool:
-        """It goes on from its checkpoints."""
-        return True
+    def progress(self) -> int:
+        """Steps of its newest checkpoint, from which it goes on."""
+        return RunFolder(self.config.run.out).num_steps
 
     def __call__(self, processes: Processes, stop_requested: Callable[[], bool]) -> bool:
         """Train until all epochs are done, or this is asked to stop."""
@@ -54,10 +54,8 @@ class EvaluateTask:
         """What it computes on."""
         return self.request.device
 
-    @property
-    def keeps_progress(self) -> bool:
-        """It writes when it is done."""
-        return False
+    def progress(self) -> None:
+        """None: it writes when it is done."""
 
     def __call__(self, processes: Processes, stop_requested: Callable[[], bool]) -> bool:
         """Evaluate, print and write."""

@@ -19,8 +19,11 @@ class CountedTask:
 
     act: Callable[[Callable[[], bool]], bool] = lambda _: True
     device: str = "cpu"
-    keeps_progress: bool = True
+    steps: int | None = 0
     calls: list[Processes] = field(default_factory=list)
+
+    def progress(self) -> int | None:
+        return self.steps
 
     def __call__(self, processes: Processes, stop_requested: Callable[[], bool]) -> bool:
         self.calls.append(processes)

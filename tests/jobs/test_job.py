@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from acrn_zoo.engine.recipes import RECIPES
-from acrn_zoo.jobs.job import Job
+from acrn_zoo.jobs.job import MAX_STARTS, Job
 from acrn_zoo.jobs.record import JobFolder
 from acrn_zoo.jobs.task import JobError
 from acrn_zoo.jobs.tasks import TrainTask
@@ -63,6 +63,32 @@ def test_asked_to_stop(tmp_path: Path, counted_task: Any) -> None:
     assert requeued == [signal.SIGUSR2]
     assert not JobFolder(tmp_path).done.exists()
     assert JobFolder(tmp_path).failed("77") == []
+
+
+@pytest.mark.parametrize("gets_further", [True, False])
+def test_stopped_again_and_again(tmp_path: Path, counted_task: Any, gets_further: bool) -> None:
+    task = counted_task()
+
+    def act(stop_requested: Callable[[], bool]) -> bool:
+        task.steps += gets_further
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return not stop_requested()
+
+    def requeue(_number: int, _frame: object) -> None:
+        raise SystemExit(144)
+
+    task.act = act
+    previous = signal.signal(signal.SIGUSR2, requeue)
+    try:
+        for _ in range(MAX_STARTS - 1):
+            with pytest.raises(SystemExit):
+                create_job(task, tmp_path)()
+        expected = pytest.raises(SystemExit) if gets_further else pytest.raises(JobError, match="5 times in a row")
+        with expected:
+            create_job(task, tmp_path)()
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
+    assert bool(JobFolder(tmp_path).failed("77")) is not gets_further
 
 
 def test_asked_to_stop_too_late(tmp_path: Path, counted_task: Any) -> None:

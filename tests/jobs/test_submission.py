@@ -152,7 +152,7 @@ def test_submits_an_array(
 ) -> None:
     fake_sbatch(f'cat "$1" > {tmp_path}/script; env > {tmp_path}/env; echo Submitted batch job 12')
     monkeypatch.setattr("shutil.which", lambda name: name)
-    jobs = [Job(counted_task, tmp_path / str(number), 1, "x") for number in range(2)]
+    jobs = [Job(counted_task(), tmp_path / str(number), 1, "x") for number in range(2)]
     parameters = slurm_parameters("x", create_resources(), Profile(), CODE)
     inside = {"SLURM_JOB_ID": "3", "SLURM_CONF": "/etc/x", "SBATCH_ACCOUNT": "us", "RANK": "1"}
     inside["SUBMITIT_PREEMPT_SIGNAL"] = "USR1"
@@ -166,14 +166,14 @@ def test_submits_an_array(
     assert not {"SLURM_JOB_ID", "RANK"} & set(environment)
 
 
-@pytest.mark.parametrize(("keeps_progress", "timeouts"), [(True, 1000), (False, 1)])
+@pytest.mark.parametrize(("steps", "timeouts"), [(0, 1000), (None, 1)])
 def test_time_limits(
-    keeps_progress: bool, timeouts: int, tmp_path: Path, fake_sbatch: Callable[[str], None], counted_task: Any
+    steps: int | None, timeouts: int, tmp_path: Path, fake_sbatch: Callable[[str], None], counted_task: Any
 ) -> None:
     """What begins anew with every start would not get further with another."""
     fake_sbatch("echo Submitted batch job 12")
     (tmp_path / "bin" / "srun").symlink_to(tmp_path / "bin" / "sbatch")  # which submitit looks for
-    task = counted_task(keeps_progress=keeps_progress)
+    task = counted_task(steps=steps)
     parameters = slurm_parameters("x", create_resources(), Profile(), CODE)
     submit_to_slurm([Job(task, tmp_path / "own", 1, "x")], tmp_path / "logs", parameters)
     assert DelayedSubmission.load(tmp_path / "logs" / "12_submitted.pkl")._timeout_countdown == timeouts
@@ -202,7 +202,7 @@ def test_refusal(
     fake_sbatch("echo 'sbatch: error: invalid partition specified: gpus' >&2; exit 1")
     parameters = slurm_parameters("x", create_resources(), Profile(partition="gpus"), CODE)
     with pytest.raises(JobError, match="Slurm refuses .* invalid partition specified: gpus"):
-        submit_to_slurm([Job(counted_task, tmp_path, 16, "x")], tmp_path / "logs", parameters)
+        submit_to_slurm([Job(counted_task(), tmp_path, 16, "x")], tmp_path / "logs", parameters)
     assert capfd.readouterr().err == ""
 
 
